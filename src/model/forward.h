@@ -1,0 +1,44 @@
+/*
+ * The forward pass of a described decoder over a key-value cache, and the memory that it needs.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MLT_FORWARD_H
+#define MLT_FORWARD_H
+
+#include "model/model.h"
+
+struct mlt_forward_options {
+    int32_t n_ctx, n_sequences, n_batch, n_logits,
+        n_threads;   /* all >= 1: the session has made them definite */
+    mlt_dtype cache; /* MLT_F16 or MLT_F32 */
+    bool exact_activations;
+};
+
+struct mlt_forward_memory {
+    uint64_t cache, workspace;
+};
+
+struct mlt_forward;
+
+/* What mlt_forward_open would allocate; overflow is BAD_ARGUMENT. */
+millet_status mlt_forward_estimate(const millet_model *model, const struct mlt_forward_options *options,
+                                   struct mlt_forward_memory *memory, millet_error *err);
+millet_status mlt_forward_open(const millet_allocator *allocator, const millet_model *model,
+                               const struct mlt_forward_options *options, struct mlt_forward **out,
+                               millet_error *err);
+void mlt_forward_close(struct mlt_forward **forward);
+
+/*
+ * Computes `count` items (at most n_batch; any mixture of sequences, each sequence's tokens in order) and
+ * appends their keys and values. Rows of logits [wanted][n_vocab] in the order of the items stay valid until
+ * the next call. The caller has checked tokens, sequences, room and the number of rows. Allocates nothing.
+ */
+void mlt_forward_run(struct mlt_forward *forward, const millet_item *items, int32_t count, float **logits);
+
+/* Number of positions in a sequence; cutting it; copying. */
+int32_t mlt_forward_length(const struct mlt_forward *forward, int32_t sequence);
+void mlt_forward_truncate(struct mlt_forward *forward, int32_t sequence, int32_t length);
+void mlt_forward_copy(struct mlt_forward *forward, int32_t from, int32_t to);
+
+#endif

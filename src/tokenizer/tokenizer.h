@@ -1,0 +1,125 @@
+/*
+ * Text to tokens and back.
+ *
+ * One interface over the families: SentencePiece (BPE by scores with byte fallback, and unigram), byte-level
+ * BPE with a pre-tokenising regular expression, and WordPiece. A tokenizer is made from a specification in
+ * memory; who reads that from a file is model/vocabulary.c. Immutable after open; every call may be made from
+ * many threads, each with its own scratch allocation.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MLT_TOKENIZER_H
+#define MLT_TOKENIZER_H
+
+#include "base/memory.h"
+
+enum mlt_tokenizer_kind {
+    MLT_TOKENIZER_SPM,       /* GGUF "llama": SentencePiece BPE, merges by score, byte fallback */
+    MLT_TOKENIZER_UNIGRAM,   /* GGUF "t5": SentencePiece unigram, Viterbi by score */
+    MLT_TOKENIZER_BPE,       /* GGUF "gpt2": byte-level BPE with ranked merges */
+    MLT_TOKENIZER_WORDPIECE, /* GGUF "bert" */
+    MLT_TOKENIZER_LLAMA2C,   /* llama2.c's tokenizer.bin: as SPM without normalisation (kept apart as it may
+                                differ) */
+};
+
+/* Token types with GGUF's numbers. */
+enum mlt_token_type {
+    MLT_TOKEN_NORMAL = 1,
+    MLT_TOKEN_UNKNOWN = 2,
+    MLT_TOKEN_CONTROL = 3,
+    MLT_TOKEN_USER_DEFINED = 4,
+    MLT_TOKEN_UNUSED = 5,
+    MLT_TOKEN_BYTE = 6,
+};
+
+struct mlt_token_text {
+    const char *data;
+    size_t length;
+};
+
+/* Everything a tokenizer is made from. All pointers are only read during mlt_tokenizer_open. -1: there is no
+ * such token. */
+struct mlt_tokenizer_spec {
+    enum mlt_tokenizer_kind kind;
+    int32_t n_tokens;
+    const struct mlt_token_text
+        *tokens;          /* [n_tokens], as stored: U+2581 for space in SPM, byte-mapped in BPE */
+    const float *scores;  /* [n_tokens] or NULL */
+    const int32_t *types; /* [n_tokens] of enum mlt_token_type, or NULL: all normal */
+    const struct mlt_token_text *merges; /* [n_merges] "left right", best first; BPE only */
+    int64_t n_merges;
+    const char *pre; /* name of the pre-tokeniser (GGUF tokenizer.ggml.pre), or NULL */
+    /*
+     * BPE from files that carry their own regular expression (tokenizer.json, tiktoken): overrides `pre`
+     * where not NULL.
+     */
+    const char *pre_pattern;
+    int32_t bos, eos, eot, unknown, separator, padding, mask, cls;
+    bool add_bos, add_eos;        /* what the model asks for */
+    bool add_space_prefix;        /* SPM: a space before the text */
+    bool remove_extra_whitespace; /* SPM / unigram normalisation */
+    bool ignore_merges;           /* BPE: a word that is a token is taken as it is (llama-3) */
+    bool nfc;                     /* BPE: normalise to NFC first (qwen's tokenizer.json) */
+    bool lowercase;               /* WordPiece: lower-case and strip accents */
+    /* SentencePiece precompiled character map for unigram (tokenizer.ggml.precompiled_charsmap), or NULL. */
+    const void *charsmap;
+    size_t charsmap_bytes;
+};
+
+struct mlt_tokenizer;
+
+/* Copies what it needs. Errors: BAD_FORMAT (says which token or merge), UNSUPPORTED (unknown `pre`: lists
+ * what is known). */
+millet_status mlt_tokenizer_open(const millet_allocator *allocator, const struct mlt_tokenizer_spec *spec,
+                                 struct mlt_tokenizer **out, millet_error *err);
+void mlt_tokenizer_close(struct mlt_tokenizer **tokenizer);
+
+int32_t mlt_tokenizer_size(const struct mlt_tokenizer *tokenizer);
+
+enum mlt_tokenize_flags {
+    MLT_TOKENIZE_SPECIAL = 1, /* recognise control and special tokens written in the text */
+    MLT_TOKENIZE_BOS_EOS = 2, /* add BOS / EOS as the model asks */
+};
+
+/*
+ * Tokenises text[0..length) (UTF-8; invalid bytes are kept as bytes or become the unknown token, as the
+ * family's reference does; NUL bytes are text). *ids is allocated with `allocator` and released by the caller
+ * with mlt_free; *count may be 0. Time is O(n log n) in the length.
+ */
+millet_status mlt_tokenize(const struct mlt_tokenizer *tokenizer, const millet_allocator *allocator,
+                           const char *text, size_t length, unsigned flags, int32_t **ids, size_t *count,
+                           millet_error *err);
+
+/* Id of the token whose stored text is exactly `text`, or -1. */
+int32_t mlt_tokenizer_find(const struct mlt_tokenizer *tokenizer, const char *text, size_t length);
+/* The stored text and type of a token; `id` must be in range. */
+struct mlt_token_text mlt_tokenizer_token(const struct mlt_tokenizer *tokenizer, int32_t id);
+enum mlt_token_type mlt_tokenizer_type(const struct mlt_tokenizer *tokenizer, int32_t id);
+/* True for tokens that end a generation: EOS, EOT and their kin (<|im_end|>, <|eot_id|>, <end_of_turn> ...).
+ */
+bool mlt_tokenizer_is_end(const struct mlt_tokenizer *tokenizer, int32_t id);
+
+/*
+ * Streaming decode: turns tokens into bytes one at a time without ever giving out part of a UTF-8 character.
+ * Bytes that can never become valid UTF-8 are given out as U+FFFD. Zero-initialise; plain data, owns nothing.
+ */
+struct mlt_decode_state {
+    uint8_t pending[4]; /* the begun character */
+    int n_pending;
+    bool started; /* the first piece has been seen (leading-space rule of SPM) */
+};
+
+/* Longest output of one call to mlt_decode_token, in bytes: the longest token plus what was pending, as
+ * U+FFFD. */
+size_t mlt_tokenizer_max_piece(const struct mlt_tokenizer *tokenizer);
+
+/*
+ * Writes the text of `id` that is ready to `out` (capacity >= mlt_tokenizer_max_piece) and returns its
+ * length. Control tokens give nothing unless `special`. `id` must be in range.
+ */
+size_t mlt_decode_token(const struct mlt_tokenizer *tokenizer, struct mlt_decode_state *state, int32_t id,
+                        bool special, char *out);
+/* What is still pending at the end, as U+FFFD; capacity >= 12. */
+size_t mlt_decode_finish(struct mlt_decode_state *state, char *out);
+
+#endif
