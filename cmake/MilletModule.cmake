@@ -1,6 +1,6 @@
 # millet_module(NAME): the room src/NAME as an object library of all its .c files. The instruction set that a kernel file
 # may use follows from its name: *_avx2.c, *_avx512.c, *_avx512vnni.c, *_neon.c, *_dotprod.c, *_i8mm.c; files of another
-# architecture are left out.
+# architecture are left out. A level whose init_LEVEL.c exists is announced to the module as MLT_HAVE_LEVEL.
 function(millet_module name)
   file(GLOB sources CONFIGURE_DEPENDS *.c scalar/*.c)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
@@ -9,7 +9,12 @@ function(millet_module name)
     file(GLOB isa CONFIGURE_DEPENDS arm/*.c)
   endif()
   list(APPEND sources ${isa})
+  set(levels)
   foreach(source ${isa})
+    if(source MATCHES "/init_([a-z0-9]+)\\.c$")
+      string(TOUPPER "MLT_HAVE_${CMAKE_MATCH_1}" level)
+      list(APPEND levels ${level})
+    endif()
     if(source MATCHES "_avx2\\.c$")
       set(flags -mavx2 -mfma -mf16c)
     elseif(source MATCHES "_avx512\\.c$")
@@ -30,6 +35,7 @@ function(millet_module name)
   endforeach()
   add_library(millet_${name} OBJECT ${sources})
   target_include_directories(millet_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+  target_compile_definitions(millet_${name} PRIVATE ${levels})
 endfunction()
 
 # millet_library(NAME MODULE...): a library of rooms.
