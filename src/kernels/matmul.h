@@ -35,10 +35,7 @@ struct mlt_matmul {
     struct mlt_thread_pool *pool; /* NULL: the caller alone */
     bool exact_activations;
     millet_allocator allocator;
-    void *block;      /* everything below */
-    int8_t *q;        /* [max_tokens][max_columns] */
-    float *d;         /* [max_tokens][max_columns / 32] */
-    int16_t *sums;    /* [max_tokens][max_columns / 16] */
+    void *block;      /* activations in both block sizes, then the threads' scratch */
     uint8_t *threads; /* per thread: panels and accumulators */
     uint64_t thread_bytes;
     int64_t max_tokens, max_columns;
