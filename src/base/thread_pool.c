@@ -88,6 +88,11 @@ static void announce(struct mlt_thread_pool *pool)
     }
 }
 
+uint64_t mlt_thread_pool_bytes(void)
+{
+    return sizeof(struct mlt_thread_pool);
+}
+
 millet_status mlt_thread_pool_open(const millet_allocator *allocator, int threads,
                                    struct mlt_thread_pool **out, millet_error *err)
 {

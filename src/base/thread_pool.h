@@ -22,6 +22,8 @@ int mlt_cpu_count(void);
  */
 millet_status mlt_thread_pool_open(const millet_allocator *allocator, int threads,
                                    struct mlt_thread_pool **out, millet_error *err);
+/* Bytes that mlt_thread_pool_open takes from its allocator; stacks of the threads are the system's. */
+uint64_t mlt_thread_pool_bytes(void);
 void mlt_thread_pool_close(struct mlt_thread_pool **pool);
 int mlt_thread_pool_size(const struct mlt_thread_pool *pool);
 
