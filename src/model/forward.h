@@ -31,10 +31,11 @@ void mlt_forward_close(struct mlt_forward **forward);
 
 /*
  * Computes `count` items (at most n_batch; any mixture of sequences, each sequence's tokens in order) and
- * appends their keys and values. Rows of logits [wanted][n_vocab] in the order of the items stay valid until
- * the next call. The caller has checked tokens, sequences, room and the number of rows. Allocates nothing.
+ * appends their keys and values. The rows of logits that the items ask for, at most n_logits, are written to
+ * logits[wanted][n_vocab], the caller's, in the order of the items (NULL where none is wanted). The caller
+ * has checked tokens, sequences, room and the number of rows. Allocates nothing.
  */
-void mlt_forward_run(struct mlt_forward *forward, const millet_item *items, int32_t count, float **logits);
+void mlt_forward_run(struct mlt_forward *forward, const millet_item *items, int32_t count, float *logits);
 
 /* Number of positions in a sequence; cutting it; copying. */
 int32_t mlt_forward_length(const struct mlt_forward *forward, int32_t sequence);
