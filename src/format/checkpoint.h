@@ -93,7 +93,7 @@ struct mlt_checkpoint {
     size_t n_tensors;
     struct mlt_file_map *maps; /* the files, all mapped until close */
     size_t n_maps;
-    void *index; /* hash index of names and keys; see checkpoint.c */
+    void *index; /* sorted names and keys; see checkpoint.c */
 };
 
 /*
@@ -113,10 +113,15 @@ const struct mlt_meta *mlt_checkpoint_meta(const struct mlt_checkpoint *checkpoi
 millet_status mlt_tensor_read(const struct mlt_tensor *tensor, uint64_t row, uint64_t rows, void *out,
                               millet_error *err);
 
+/* Bytes of one element in memory (a string: its struct); 0 for ARRAY and numbers that are no type. */
+size_t mlt_meta_type_size(enum mlt_meta_type type);
+/* "u32", "string" ...; static text, "unknown" for numbers that are no type. */
+const char *mlt_meta_type_name(enum mlt_meta_type type);
+
 /*
  * Typed access. `fallback` NULL: the key is required (NOT_FOUND names it). A value of another type that
  * cannot hold the request exactly (a string for a number, -1 for an unsigned, 2^40 for a u32) is BAD_FORMAT
- * and names key and type.
+ * and names key and type; only an F64 asked for as f32 is rounded.
  */
 millet_status mlt_meta_get_u32(const struct mlt_checkpoint *checkpoint, const char *key,
                                const uint32_t *fallback, uint32_t *out, millet_error *err);
@@ -129,12 +134,19 @@ millet_status mlt_meta_get_string(const struct mlt_checkpoint *checkpoint, const
                                   const struct mlt_string *fallback, struct mlt_string *out,
                                   millet_error *err);
 
-/* Building a checkpoint in memory (readers and tests): strings are copied into the arena; duplicates are
- * BAD_FORMAT. */
+/*
+ * Building a checkpoint in memory (readers and tests). Keys, values, array elements and tensor names are
+ * copied into the arena; the caller's may go. Names that are empty, not UTF-8 or hold NUL are BAD_FORMAT.
+ */
 millet_status mlt_checkpoint_new(const millet_allocator *allocator, const char *path, const char *format,
                                  struct mlt_checkpoint **out, millet_error *err);
 millet_status mlt_checkpoint_add_meta(struct mlt_checkpoint *checkpoint, const struct mlt_meta *meta,
                                       millet_error *err);
+/*
+ * row_bytes, rows and bytes are computed from dtype, n_dims and ne (BAD_FORMAT where these are impossible).
+ * `data`, `source` and `file` are kept as given and must live as long as the checkpoint; `file` NULL: the
+ * checkpoint's path. Pointers to tensors and metas are valid once everything has been added.
+ */
 millet_status mlt_checkpoint_add_tensor(struct mlt_checkpoint *checkpoint, const struct mlt_tensor *tensor,
                                         millet_error *err);
 /* Shorthands for add_meta. */
@@ -146,7 +158,8 @@ millet_status mlt_checkpoint_set_bool(struct mlt_checkpoint *checkpoint, const c
                                       millet_error *err);
 millet_status mlt_checkpoint_set_string(struct mlt_checkpoint *checkpoint, const char *key, const char *value,
                                         size_t length, millet_error *err);
-/* Builds the hash index; after it lookups are quick and nothing may be added. */
+/* Sorts the names: after it lookups are quick and nothing may be added. BAD_FORMAT names a name that occurs
+ * twice. */
 millet_status mlt_checkpoint_seal(struct mlt_checkpoint *checkpoint, millet_error *err);
 
 #endif
