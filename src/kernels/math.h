@@ -2,8 +2,8 @@
  * The elementary functions of Millet's arithmetic: defined by these float operations, the same on every
  * machine.
  *
- * Polynomials after S. L. Moshier's Cephes library (expf, tanhf); errors against the true functions are at
- * most 2 ulp (a test measures them). SIMD variants repeat the operations lane by lane.
+ * Polynomials after S. L. Moshier's Cephes library (expf, logf, tanhf); errors against the true functions are
+ * at most 2 ulp (a test measures them). SIMD variants repeat the operations lane by lane.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -66,6 +66,54 @@ static inline float mlt_exp(float x)
     int32_t i = (int32_t)n, half = i >> 1; /* arithmetic shift: rounds down for negative n too */
     p = p * mlt_bits_to_float((uint32_t)(half + 127) << 23);
     return p * mlt_bits_to_float((uint32_t)(i - half + 127) << 23);
+}
+
+#define MLT_SQRT_HALF 0.70710678f
+#define MLT_LOG_C0 7.0376836292e-2f
+#define MLT_LOG_C1 -1.1514610310e-1f
+#define MLT_LOG_C2 1.1676998740e-1f
+#define MLT_LOG_C3 -1.2420140846e-1f
+#define MLT_LOG_C4 1.4249322787e-1f
+#define MLT_LOG_C5 -1.6668057665e-1f
+#define MLT_LOG_C6 2.0000714765e-1f
+#define MLT_LOG_C7 -2.4999993993e-1f
+#define MLT_LOG_C8 3.3333331174e-1f
+
+/*
+ * ln x: x = (1 + r) 2^n with 1 + r in [sqrt 1/2, sqrt 2); ln(1 + r) = r - r^2 / 2 + r^3 p(r); n ln 2 in two
+ * parts. Zero gives -infinity, negative numbers and NaN give NaN; subnormals are exact input.
+ */
+static inline float mlt_log(float x)
+{
+    if (!(x > 0.0f)) return x == 0.0f ? -INFINITY : NAN;
+    if (x == INFINITY) return x;
+    int32_t n = -126;
+    if (x < 0x1p-126f) {
+        x *= 0x1p24f;
+        n -= 24;
+    }
+    uint32_t bits = mlt_float_bits(x);
+    n += (int32_t)(bits >> 23);
+    float m = mlt_bits_to_float((bits & 0x7fffffu) | 0x3f000000u), r; /* x = m 2^n, m in [1/2, 1) */
+    if (m < MLT_SQRT_HALF) {
+        r = (m + m) - 1.0f;
+        n--;
+    } else {
+        r = m - 1.0f;
+    }
+    float p = MLT_LOG_C0;
+    p = fmaf(p, r, MLT_LOG_C1);
+    p = fmaf(p, r, MLT_LOG_C2);
+    p = fmaf(p, r, MLT_LOG_C3);
+    p = fmaf(p, r, MLT_LOG_C4);
+    p = fmaf(p, r, MLT_LOG_C5);
+    p = fmaf(p, r, MLT_LOG_C6);
+    p = fmaf(p, r, MLT_LOG_C7);
+    p = fmaf(p, r, MLT_LOG_C8);
+    float e = (float)n, z = r * r;
+    float y = fmaf(p * r, z, e * MLT_LN2_LO);
+    y = fmaf(-0.5f, z, y);
+    return fmaf(e, MLT_LN2_HI, r + y);
 }
 
 #define MLT_TANH_SMALL 0.625f
