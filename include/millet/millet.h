@@ -18,8 +18,8 @@
  * NULL).
  *   - open calls take a pointer to a handle, set to NULL on failure; close calls take the same pointer,
  * accept a handle that is NULL, and null it.
- *   - Options structs come from their _default() function; in each, zero means automatic. NULL options mean
- * defaults.
+ *   - Options structs come from their _default() function; in each, zero means automatic unless the
+ * field says otherwise. NULL options mean defaults.
  *   - Strings are UTF-8. Text that goes in is given with its length and may hold NUL bytes.
  *   - A millet_model is immutable: any number of threads and sessions may use it at once. A session belongs
  * to one thread at a time. Close sessions before their model.
@@ -278,7 +278,9 @@ millet_status millet_sequence_copy(millet_session *session, int32_t from, int32_
 
 /*
  * The sampler chain, in this order: repetition, frequency and presence penalties, top-k, typical-p, top-p,
- * min-p, temperature, draw. temperature 0 takes the most probable token (the lowest id among equals).
+ * min-p, temperature, draw. Each filter sees the probabilities of what the one before it has left.
+ * Temperature 0 takes the token with the greatest logit after the penalties (the lowest id among equals). NaN
+ * logits are never drawn; +infinity takes all of the probability.
  */
 typedef struct millet_sampler_options {
     float temperature; /* >= 0; default 0.8 */
