@@ -201,6 +201,7 @@ struct mlt_kernels {
     mlt_gate_kernel *silu, *gelu;
     mlt_softcap_kernel *softcap;
     mlt_to_half_kernel *to_half;
+    mlt_peak_kernel *peak_int8, *peak_f32;
 };
 
 /* Fills `table` with scalar C, then with every level in (mlt_cpu_detect() & mask), ascending. */

@@ -7,4 +7,5 @@ void mlt_kernels_init_scalar(struct mlt_kernels *table)
     mlt_kernels_scalar_quantized(table);
     mlt_kernels_scalar_float(table);
     mlt_kernels_scalar_elementwise(table);
+    mlt_kernels_scalar_peak(table);
 }

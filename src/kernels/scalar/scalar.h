@@ -7,5 +7,6 @@
 void mlt_kernels_scalar_quantized(struct mlt_kernels *table);
 void mlt_kernels_scalar_float(struct mlt_kernels *table);
 void mlt_kernels_scalar_elementwise(struct mlt_kernels *table);
+void mlt_kernels_scalar_peak(struct mlt_kernels *table);
 
 #endif

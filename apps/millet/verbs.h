@@ -1,0 +1,14 @@
+/* The list of verbs. SPDX-License-Identifier: Apache-2.0 */
+#ifndef MILLET_CLI_VERBS_H
+#define MILLET_CLI_VERBS_H
+
+#include "cli.h"
+
+#define CLI_VERB_LIST(X)                                                                                     \
+    X(inspect) X(run) X(chat) X(compact) X(eval) X(bench) X(tokenize) X(logits) X(completion)
+
+#define CLI_VERB_DECLARE(name) extern const struct cli_verb cli_verb_##name;
+CLI_VERB_LIST(CLI_VERB_DECLARE)
+#undef CLI_VERB_DECLARE
+
+#endif
