@@ -13,7 +13,7 @@ BEGIN {
     engine = may["model"] " model"
     may["generate"] = may["train"] = may["speech"] = engine
     may["compact"] = engine " import train generate"
-    may["eval"] = engine " generate"
+    may["eval"] = may["measure"] = engine " generate"
     may["cloud"] = may["serve"] = "base net generate"
     may["assistant"] = "base"
     may["apps"] = ""

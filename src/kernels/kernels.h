@@ -184,6 +184,16 @@ typedef void mlt_softcap_kernel(float *x, int64_t n, float cap);
 /* Round to nearest even, as mlt_float_to_half. */
 typedef void mlt_to_half_kernel(const float *x, uint16_t *y, int64_t n);
 
+/* ---- The machine's limits --------------------------------------------------------------------------------
+ */
+
+/*
+ * Does multiply-adds on registers alone, `rounds` times as many as one round has, and returns how many
+ * operations that was (a multiplication and an addition are two): the level's arithmetic peak, when timed. No
+ * contract on bits.
+ */
+typedef double mlt_peak_kernel(int64_t rounds);
+
 /* ---- The table
  * ---------------------------------------------------------------------------------------------- */
 
