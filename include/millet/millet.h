@@ -56,8 +56,7 @@ const char *millet_cpu_tier(void);
 MILLET_API
 const char *millet_cpu_tier_names(void);
 
-/* ---- Models
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Models ---- */
 
 typedef struct millet_model millet_model;
 
@@ -129,8 +128,7 @@ uint64_t millet_model_tensor_count(const millet_model *model);
 MILLET_API
 void millet_model_tensor(const millet_model *model, uint64_t index, millet_tensor_info *info);
 
-/* ---- Text and tokens
- * ------------------------------------------------------------------------------------------ */
+/* ---- Text and tokens ---- */
 
 enum millet_tokenize_flags {
     MILLET_TOKENIZE_SPECIAL = 1, /* recognise special tokens written in the text, such as <|im_end|> */
@@ -189,8 +187,7 @@ const char *millet_chat_template_names(void);
 MILLET_API
 const char *millet_chat_template_detect(const millet_model *model);
 
-/* ---- Sessions
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Sessions ---- */
 
 typedef struct millet_session millet_session;
 
@@ -273,8 +270,7 @@ millet_status millet_sequence_truncate(millet_session *session, int32_t sequence
 MILLET_API
 millet_status millet_sequence_copy(millet_session *session, int32_t from, int32_t to, millet_error *err);
 
-/* ---- Sampling
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Sampling ---- */
 
 /*
  * The sampler chain, in this order: repetition, frequency and presence penalties, top-k, typical-p, top-p,
@@ -319,8 +315,7 @@ void millet_sampler_accept(millet_sampler *sampler, int32_t token);
 MILLET_API
 void millet_sampler_reset(millet_sampler *sampler);
 
-/* ---- Generation
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Generation ---- */
 
 typedef struct millet_token_logprob {
     int32_t token;

@@ -417,7 +417,7 @@ static millet_status read_piece(struct mlt_checkpoint *checkpoint, const struct 
 {
     struct cursor cursor = {.source = source};
     struct mlt_arena *arena = &checkpoint->arena;
-    uint64_t n_metas, n_tensors;
+    uint64_t n_metas = 0, n_tensors = 0;
     *piece =
         (struct piece){.alignment = DEFAULT_ALIGNMENT, .count = 1, .first_tensor = checkpoint->n_tensors};
     MLT_TRY(read_header(&cursor, piece, &n_metas, &n_tensors, err));

@@ -23,8 +23,7 @@
 
 #include "tensor/dtype.h"
 
-/* ---- CPU tiers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- CPU tiers ---- */
 
 /* Instruction-set levels that have kernels; a bit each. A level is used only when CPU and OS both support it.
  */
@@ -50,8 +49,7 @@ const char *mlt_cpu_tier_names(void);
 /* Name of the highest tier in `flags`: "avx512vnni" ... "scalar". */
 const char *mlt_cpu_tier_name(unsigned flags);
 
-/* ---- Quantised products
- * ------------------------------------------------------------------------------------- */
+/* ---- Quantised products ---- */
 
 /*
  * Activations in int8: one row of `columns` floats a token, quantised in blocks of 32 (for weights of
@@ -123,8 +121,7 @@ typedef void mlt_dot_kernel(const struct mlt_panel *panels, int n_panels, int64_
 typedef void mlt_quantize_kernel(const float *x, int64_t columns, int block, int8_t *q, float *d,
                                  int16_t *sums);
 
-/* ---- Float products
- * ----------------------------------------------------------------------------------------- */
+/* ---- Float products ---- */
 
 /*
  * y[t * ldy + r] = tree16(lanes16(columns, p = fma(w[r][k], x[t * ldx + k], p))) for rows r and tokens t. The
@@ -133,8 +130,7 @@ typedef void mlt_quantize_kernel(const float *x, int64_t columns, int block, int
 typedef void mlt_dot_float_kernel(const uint8_t *w, uint64_t row_bytes, int64_t rows, const float *x,
                                   int64_t ldx, int64_t tokens, int64_t columns, float *y, int64_t ldy);
 
-/* ---- Attention
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Attention ---- */
 
 /*
  * Scores of `heads` query heads that share keys: s[h * lds + i] = scale * tree16(lanes16(size, p =
@@ -151,8 +147,7 @@ typedef void mlt_score_kernel(const float *q, int heads, const void *k, int64_t 
 typedef void mlt_mix_kernel(const float *p, int64_t ldp, int heads, const void *v, int64_t stride, int64_t n,
                             int size, float *out);
 
-/* ---- Elementwise and reductions
- * ----------------------------------------------------------------------------- */
+/* ---- Elementwise and reductions ---- */
 
 /*
  * mlt_exp, mlt_tanh, mlt_sigmoid: the functions of kernels/math.h.
@@ -184,8 +179,7 @@ typedef void mlt_softcap_kernel(float *x, int64_t n, float cap);
 /* Round to nearest even, as mlt_float_to_half. */
 typedef void mlt_to_half_kernel(const float *x, uint16_t *y, int64_t n);
 
-/* ---- The machine's limits --------------------------------------------------------------------------------
- */
+/* ---- The machine's limits ---- */
 
 /*
  * Does multiply-adds on registers alone, `rounds` times as many as one round has, and returns how many
@@ -194,8 +188,7 @@ typedef void mlt_to_half_kernel(const float *x, uint16_t *y, int64_t n);
  */
 typedef double mlt_peak_kernel(int64_t rounds);
 
-/* ---- The table
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The table ---- */
 
 struct mlt_kernels {
     unsigned cpu; /* the levels in use, of enum mlt_cpu_flags */
