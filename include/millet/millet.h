@@ -101,7 +101,7 @@ void millet_model_get_info(const millet_model *model, millet_model_info *info);
 /* Metadata as the file has it. `index` < count; arrays are cut to their first elements in `value`. */
 typedef struct millet_metadata {
     const char *key;
-    const char *type; /* "u32", "string", "f32[512]" */
+    char type[32]; /* "u32", "string", "f32[512]" */
 } millet_metadata;
 
 MILLET_API
@@ -359,7 +359,8 @@ typedef enum millet_finish {
 
 typedef struct millet_generation {
     millet_finish finish;
-    int32_t prompt_tokens, generated_tokens;
+    int32_t prompt_tokens;
+    int32_t generated_tokens; /* an end token is counted too, though it is not added to the sequence */
     double prompt_seconds, generate_seconds;
 } millet_generation;
 

@@ -1,0 +1,75 @@
+/* Text and tokens as the public API sees them. SPDX-License-Identifier: Apache-2.0 */
+#include "model/model.h"
+
+#include <string.h>
+
+static millet_status need_tokenizer(const millet_model *model, millet_error *err)
+{
+    if (model->tokenizer) return MILLET_OK;
+    return mlt_fail_at(err, MILLET_UNSUPPORTED, model->checkpoint->path, NULL, MILLET_NO_OFFSET,
+                       "the model has no tokenizer");
+}
+
+millet_status millet_tokenize(const millet_model *model, const char *text, size_t length, unsigned flags,
+                              int32_t *ids, size_t capacity, size_t *count, millet_error *err)
+{
+    unsigned inner = 0;
+    int32_t *all = NULL;
+    *count = 0;
+    MLT_TRY(need_tokenizer(model, err));
+    if (flags & MILLET_TOKENIZE_SPECIAL) inner |= MLT_TOKENIZE_SPECIAL;
+    if (flags & MILLET_TOKENIZE_BOS) inner |= MLT_TOKENIZE_BOS_EOS;
+    MLT_TRY(mlt_tokenize(model->tokenizer, &model->allocator, text, length, inner, &all, count, err));
+    size_t given = MLT_MIN(*count, capacity);
+    if (given) memcpy(ids, all, given * sizeof *ids);
+    mlt_free(&model->allocator, all);
+    return MILLET_OK;
+}
+
+millet_status millet_detokenize(const millet_model *model, const int32_t *ids, size_t count, bool special,
+                                char *text, size_t capacity, size_t *length, millet_error *err)
+{
+    *length = 0;
+    MLT_TRY(need_tokenizer(model, err));
+    int32_t n_tokens = mlt_tokenizer_size(model->tokenizer);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= n_tokens)
+            return mlt_fail(err, MILLET_BAD_ARGUMENT, "token %zu is %d; the vocabulary has %d tokens", i,
+                            ids[i], n_tokens);
+    char *piece = mlt_alloc(&model->allocator, mlt_tokenizer_max_piece(model->tokenizer) + 16, 1, err);
+    if (!piece) return MILLET_NO_MEMORY;
+    struct mlt_decode_state state = {0};
+    for (size_t i = 0; i <= count; i++) {
+        size_t n = i < count ? mlt_decode_token(model->tokenizer, &state, ids[i], special, piece)
+                             : mlt_decode_finish(&state, piece);
+        if (*length < capacity && n) memcpy(text + *length, piece, MLT_MIN(n, capacity - *length));
+        *length += n;
+    }
+    mlt_free(&model->allocator, piece);
+    return MILLET_OK;
+}
+
+const char *millet_token_text(const millet_model *model, int32_t id, size_t *length)
+{
+    *length = 0;
+    if (!model->tokenizer || id < 0 || id >= mlt_tokenizer_size(model->tokenizer)) return NULL;
+    struct mlt_token_text token = mlt_tokenizer_token(model->tokenizer, id);
+    *length = token.length;
+    return token.data;
+}
+
+int32_t millet_token_bos(const millet_model *model)
+{
+    return model->bos;
+}
+
+int32_t millet_token_eos(const millet_model *model)
+{
+    return model->eos;
+}
+
+bool millet_token_is_end(const millet_model *model, int32_t id)
+{
+    if (!model->tokenizer) return id >= 0 && id == model->eos;
+    return id >= 0 && id < mlt_tokenizer_size(model->tokenizer) && mlt_tokenizer_is_end(model->tokenizer, id);
+}
