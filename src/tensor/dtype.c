@@ -1,10 +1,9 @@
 /*
- * The table of dtypes, and the dispatch to their codecs.
+ * The table of dtypes, and the conversions of single numbers.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tensor/dtype.h"
-#include "tensor/codecs.h"
 #include "tensor/half.h"
 #include "tensor/quant_blocks.h"
 
@@ -17,15 +16,6 @@ static const struct mlt_dtype_info infos[MLT_DTYPE_LIMIT] = {
     [number] = {text, length, bytes, (length) > 1, IS_FLOAT(number, length)},
     MLT_DTYPE_LIST(INFO)
 #undef INFO
-};
-
-static mlt_decoder *const decoders[MLT_DTYPE_LIMIT] = {
-    [MLT_F32] = mlt_decode_f32,     [MLT_F16] = mlt_decode_f16,       [MLT_BF16] = mlt_decode_bf16,
-    [MLT_Q4_0] = mlt_decode_q4_0,   [MLT_Q4_1] = mlt_decode_q4_1,     [MLT_Q5_0] = mlt_decode_q5_0,
-    [MLT_Q5_1] = mlt_decode_q5_1,   [MLT_Q8_0] = mlt_decode_q8_0,     [MLT_Q2_K] = mlt_decode_q2_K,
-    [MLT_Q3_K] = mlt_decode_q3_K,   [MLT_Q4_K] = mlt_decode_q4_K,     [MLT_Q5_K] = mlt_decode_q5_K,
-    [MLT_Q6_K] = mlt_decode_q6_K,   [MLT_IQ4_NL] = mlt_decode_iq4_nl, [MLT_IQ4_XS] = mlt_decode_iq4_xs,
-    [MLT_TQ1_0] = mlt_decode_tq1_0, [MLT_TQ2_0] = mlt_decode_tq2_0,   [MLT_MXFP4] = mlt_decode_mxfp4,
 };
 
 /* The structs are laid over files: they must have the sizes that the table says. */
@@ -88,18 +78,6 @@ size_t mlt_dtype_row_bytes(mlt_dtype dtype, int64_t elements)
 {
     const struct mlt_dtype_info *info = &infos[dtype];
     return (size_t)(elements / info->block_length) * (size_t)info->block_bytes;
-}
-
-void mlt_decode(mlt_dtype dtype, const void *bytes, float *values, int64_t elements)
-{
-    decoders[dtype](bytes, values, elements / infos[dtype].block_length);
-}
-
-int64_t mlt_encode_check(const float *values, int64_t elements)
-{
-    for (int64_t i = 0; i < elements; i++)
-        if ((mlt_bits_of_float(values[i]) & 0x7f800000u) == 0x7f800000u) return i;
-    return -1;
 }
 
 float mlt_half_to_float(uint16_t half)

@@ -34,12 +34,13 @@ static inline float mlt_half_to_float_inline(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     uint32_t magnitude = half & 0x7fffu;
-    /* The exponent's bias is 15 in a half and 127 in a float: 112 more. */
-    uint32_t bits = (magnitude << 13) + (112u << 23);
-    if (magnitude >= 0x7c00u) bits += 112u << 23; /* infinity and NaN: exponent 255 */
-    if (magnitude > 0x7c00u) bits |= 0x00400000u; /* quiet */
-    if (magnitude < 0x0400u) bits = mlt_bits_of_float((float)(int32_t)magnitude * 0x1p-24f); /* subnormal */
-    return mlt_float_from_bits(bits | sign);
+    /* The exponent's bias is 15 in a half and 127 in a float: 112 more; infinity and NaN have exponent 255.
+     */
+    uint32_t normal = (magnitude << 13) + (magnitude < 0x7c00u ? 112u << 23 : 224u << 23);
+    uint32_t quiet = magnitude > 0x7c00u ? 0x00400000u : 0;
+    /* A subnormal counts units of 2^-24. Computed for every half: compilers then need no branch. */
+    uint32_t subnormal = mlt_bits_of_float((float)(int32_t)magnitude * 0x1p-24f);
+    return mlt_float_from_bits((magnitude < 0x0400u ? subnormal : normal) | quiet | sign);
 }
 
 static inline uint16_t mlt_float_to_half_inline(float value)

@@ -4,10 +4,8 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tensor/unpack.h"
-
+#include "tensor/half.h"
 #include "tensor/quant_blocks.h"
-
-#include <string.h>
 
 /* Blocks come from files at any address: each is copied before its fields are read. */
 #define LOAD_BLOCK(type, name, bytes)                                                                        \
@@ -41,22 +39,22 @@ static void add_fifth_bits(const uint8_t qh[4], int8_t *q)
 static void unpack_q4_0(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q4_0, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     nibbles(block.qs, -8, out->q);
 }
 
 static void unpack_q4_1(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q4_1, block, bytes);
-    out->d = mlt_half_to_float(block.d);
-    out->m = mlt_half_to_float(block.m);
+    out->d = mlt_half_to_float_inline(block.d);
+    out->m = mlt_half_to_float_inline(block.m);
     nibbles(block.qs, 0, out->q);
 }
 
 static void unpack_q5_0(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q5_0, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     nibbles(block.qs, -16, out->q);
     add_fifth_bits(block.qh, out->q);
 }
@@ -64,8 +62,8 @@ static void unpack_q5_0(const uint8_t *bytes, struct mlt_unpacked *out)
 static void unpack_q5_1(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q5_1, block, bytes);
-    out->d = mlt_half_to_float(block.d);
-    out->m = mlt_half_to_float(block.m);
+    out->d = mlt_half_to_float_inline(block.d);
+    out->m = mlt_half_to_float_inline(block.m);
     nibbles(block.qs, 0, out->q);
     add_fifth_bits(block.qh, out->q);
 }
@@ -73,55 +71,74 @@ static void unpack_q5_1(const uint8_t *bytes, struct mlt_unpacked *out)
 static void unpack_q8_0(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q8_0, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     memcpy(out->q, block.qs, sizeof block.qs);
 }
 
 static void unpack_iq4_nl(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_iq4_nl, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     nibble_codes(block.qs, mlt_iq4_values, out->q);
 }
 
 static void unpack_mxfp4(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_mxfp4, block, bytes);
-    /* 2^(e - 128): half of the scale, since the codes are doubled. Exponents 0 and 1 are subnormal. */
-    uint32_t bits = block.e < 2 ? (uint32_t)0x00200000 << block.e : (uint32_t)(block.e - 1) << 23;
-    memcpy(&out->d, &bits, sizeof out->d);
+    out->d = mlt_e8m0_half(block.e);
     nibble_codes(block.qs, mlt_e2m1_doubled, out->q);
+}
+
+/*
+ * Superblocks lie in runs of 32 elements with one place in their bytes each. Loops over a run have shifts
+ * that do not change, so that compilers make vectors of them.
+ *
+ * 2-bit fields: two halves of 128 elements in 32 bytes each; a byte holds elements i, i + 32, i + 64 and i
+ * + 96.
+ */
+static void run_of_2bit(const uint8_t qs[64], int run, int offset, int8_t *q)
+{
+    const uint8_t *bytes = qs + 32 * (run / 4);
+    int shift = 2 * (run % 4);
+    for (int i = 0; i < 32; i++)
+        q[32 * run + i] = (int8_t)(((bytes[i] >> shift) & 3) + offset);
+}
+
+/* 4-bit fields: 64 elements in 32 bytes, the first 32 in the low nibbles. */
+static void run_of_4bit(const uint8_t qs[128], int run, int8_t *q)
+{
+    const uint8_t *bytes = qs + 32 * (run / 2);
+    int shift = 4 * (run % 2);
+    for (int i = 0; i < 32; i++)
+        q[32 * run + i] = (int8_t)((bytes[i] >> shift) & 15);
 }
 
 static void unpack_q2_K(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q2_K, block, bytes);
-    out->d = mlt_half_to_float(block.d);
-    out->m = mlt_half_to_float(block.dmin);
+    out->d = mlt_half_to_float_inline(block.d);
+    out->m = mlt_half_to_float_inline(block.dmin);
     for (int g = 0; g < 16; g++) {
         out->scale[g] = block.scales[g] & 15;
         out->min[g] = block.scales[g] >> 4;
     }
-    /* Two halves of 128 elements; each byte of a half holds elements l, l + 32, l + 64 and l + 96. */
-    for (int i = 0; i < 256; i++) {
-        int half = i / 128, part = i % 128 / 32, l = i % 32;
-        out->q[i] = (int8_t)((block.qs[32 * half + l] >> (2 * part)) & 3);
-    }
+    for (int run = 0; run < 8; run++)
+        run_of_2bit(block.qs, run, 0, out->q);
 }
 
 static void unpack_q3_K(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q3_K, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     for (int g = 0; g < 16; g++) {
         int low = g < 8 ? block.scales[g] & 15 : block.scales[g - 8] >> 4;
         int high = (block.scales[8 + g % 4] >> (2 * (g / 4))) & 3;
         out->scale[g] = (int16_t)((low | high << 4) - 32);
     }
-    for (int i = 0; i < 256; i++) {
-        int half = i / 128, part = i % 128 / 32, l = i % 32;
-        int third = (block.hmask[l] >> (i / 32)) & 1;
-        out->q[i] = (int8_t)(((block.qs[32 * half + l] >> (2 * part)) & 3) + 4 * third - 4);
+    for (int run = 0; run < 8; run++) {
+        run_of_2bit(block.qs, run, -4, out->q);
+        for (int i = 0; i < 32; i++)
+            out->q[32 * run + i] = (int8_t)(out->q[32 * run + i] + 4 * ((block.hmask[i] >> run) & 1));
     }
 }
 
@@ -140,46 +157,48 @@ static void unpack_scales_k4(const uint8_t packed[12], struct mlt_unpacked *out)
 static void unpack_q4_K(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q4_K, block, bytes);
-    out->d = mlt_half_to_float(block.d);
-    out->m = mlt_half_to_float(block.dmin);
+    out->d = mlt_half_to_float_inline(block.d);
+    out->m = mlt_half_to_float_inline(block.dmin);
     unpack_scales_k4(block.scales, out);
-    for (int i = 0; i < 256; i++)
-        out->q[i] = (int8_t)((block.qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4)) & 15);
+    for (int run = 0; run < 8; run++)
+        run_of_4bit(block.qs, run, out->q);
 }
 
 static void unpack_q5_K(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q5_K, block, bytes);
-    out->d = mlt_half_to_float(block.d);
-    out->m = mlt_half_to_float(block.dmin);
+    out->d = mlt_half_to_float_inline(block.d);
+    out->m = mlt_half_to_float_inline(block.dmin);
     unpack_scales_k4(block.scales, out);
-    for (int i = 0; i < 256; i++) {
-        int low = (block.qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4)) & 15;
-        int fifth = (block.qh[i % 32] >> (i / 32)) & 1;
-        out->q[i] = (int8_t)(low | fifth << 4);
+    for (int run = 0; run < 8; run++) {
+        run_of_4bit(block.qs, run, out->q);
+        for (int i = 0; i < 32; i++)
+            out->q[32 * run + i] = (int8_t)(out->q[32 * run + i] + 16 * ((block.qh[i] >> run) & 1));
     }
 }
 
 static void unpack_q6_K(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_q6_K, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     for (int g = 0; g < 16; g++)
         out->scale[g] = block.scales[g];
     /* In each half of 128: 64 bytes of low nibbles (elements 0..63 low, 64..127 high), 32 bytes of high bit
      * pairs. */
-    for (int i = 0; i < 256; i++) {
-        int half = i / 128, j = i % 128;
-        int low = (block.ql[64 * half + j % 64] >> (j / 64 * 4)) & 15;
-        int high = (block.qh[32 * half + j % 32] >> (j / 32 * 2)) & 3;
-        out->q[i] = (int8_t)((low | high << 4) - 32);
+    for (int run = 0; run < 8; run++) {
+        const uint8_t *ql = block.ql + 64 * (run / 4) + 32 * (run % 2), *qh = block.qh + 32 * (run / 4);
+        int low_shift = run % 4 / 2 * 4, high_shift = run % 4 * 2;
+        for (int i = 0; i < 32; i++) {
+            int code = ((ql[i] >> low_shift) & 15) | ((qh[i] >> high_shift) & 3) << 4;
+            out->q[32 * run + i] = (int8_t)(code - 32);
+        }
     }
 }
 
 static void unpack_iq4_xs(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_iq4_xs, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     for (int g = 0; g < 8; g++) {
         int low = (block.scales_l[g / 2] >> (g % 2 * 4)) & 15, high = (block.scales_h >> (2 * g)) & 3;
         out->scale[g] = (int16_t)((low | high << 4) - 32);
@@ -206,23 +225,26 @@ static int8_t ternary_digit(uint8_t packed, int n)
 static void unpack_tq1_0(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_tq1_0, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     unit_scales(out);
-    for (int i = 0; i < 160; i++) /* 32 bytes of five digits */
-        out->q[i] = ternary_digit(block.qs[i % 32], i / 32);
-    for (int i = 0; i < 80; i++) /* 16 bytes of five */
-        out->q[160 + i] = ternary_digit(block.qs[32 + i % 16], i / 16);
-    for (int i = 0; i < 16; i++) /* 4 bytes of four */
-        out->q[240 + i] = ternary_digit(block.qh[i % 4], i / 4);
+    for (int n = 0; n < 5; n++) { /* 32 bytes of five digits, then 16 bytes of five */
+        for (int i = 0; i < 32; i++)
+            out->q[32 * n + i] = ternary_digit(block.qs[i], n);
+        for (int i = 0; i < 16; i++)
+            out->q[160 + 16 * n + i] = ternary_digit(block.qs[32 + i], n);
+    }
+    for (int n = 0; n < 4; n++) /* 4 bytes of four */
+        for (int i = 0; i < 4; i++)
+            out->q[240 + 4 * n + i] = ternary_digit(block.qh[i], n);
 }
 
 static void unpack_tq2_0(const uint8_t *bytes, struct mlt_unpacked *out)
 {
     LOAD_BLOCK(mlt_block_tq2_0, block, bytes);
-    out->d = mlt_half_to_float(block.d);
+    out->d = mlt_half_to_float_inline(block.d);
     unit_scales(out);
-    for (int i = 0; i < 256; i++)
-        out->q[i] = (int8_t)(((block.qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3) - 1);
+    for (int run = 0; run < 8; run++)
+        run_of_2bit(block.qs, run, -1, out->q);
 }
 
 const struct mlt_unpack_traits *mlt_unpack_traits(mlt_dtype dtype)
