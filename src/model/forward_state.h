@@ -1,0 +1,77 @@
+/*
+ * The state of a forward pass: what forward.c, attention.c and experts.c share.
+ *
+ * Shapes: B = n_batch rows (a row is one token of the batch), E = n_embd, F = n_ff, V = n_vocab, X =
+ * n_experts, U = n_experts_used, Hq = n_heads * head_size, Hk = n_kv_heads * head_size, Hv = n_kv_heads *
+ * value_size, Ho = n_heads * value_size, P = rope_size / 2.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MLT_FORWARD_STATE_H
+#define MLT_FORWARD_STATE_H
+
+#include "model/forward.h"
+#include "model/kv_cache.h"
+
+#include <stdatomic.h>
+
+/* Two sets of frequencies at most: of global and of local layers. */
+enum { MLT_ROPE_TABLES = 2 };
+
+struct mlt_rope_table {
+    double *frequency;    /* [P] */
+    float magnitude;      /* of rotated vectors */
+    float *cosine, *sine; /* [B][P], of the positions in the batch */
+};
+
+struct mlt_forward {
+    millet_allocator allocator;
+    const millet_model *model;
+    const struct mlt_kernels *kernels;
+    struct mlt_forward_options options;
+    struct mlt_thread_pool *pool; /* NULL for one thread */
+    struct mlt_matmul matmul;
+    struct mlt_kv_cache cache;
+    void *block; /* everything below that is a pointer */
+
+    float *x;      /* [B][E] the residual stream */
+    float *normed; /* [B][E] input of a branch */
+    float *branch; /* [B][E] output of a branch */
+    /* The buffers of attention and those of the feed-forward are never needed together: they overlap. */
+    float *q, *k, *v, *attended; /* [B][Hq], [B][Hk], [B][Hv], [B][Ho] */
+    float *gate, *up;            /* [B][F] each */
+    float *scores;               /* a thread: [n_heads / n_kv_heads][scores_stride] */
+    int64_t scores_stride;
+    struct mlt_rope_table rope[MLT_ROPE_TABLES];
+    int n_rope_tables;
+
+    /* Experts only. */
+    float *router;                       /* [B][X] */
+    float *expert_weight;                /* [B][U] */
+    int32_t *expert_chosen;              /* [B][U] */
+    float *expert_input, *expert_output; /* [B][E] */
+    int32_t *expert_row;                 /* [B] rows that chose the expert at hand */
+    float *expert_row_weight;            /* [B] */
+
+    int32_t *lengths;                     /* [n_sequences] */
+    int32_t *token, *position, *sequence; /* [B] of the rows */
+    int32_t *wanted;                      /* [B] rows whose logits are wanted, ascending */
+
+    /* The batch at hand; logits [n_wanted][V] are the caller's. */
+    float *logits;
+    int32_t rows, n_wanted, layer;
+    _Atomic int64_t next_item; /* of attention */
+};
+
+/* Work on rows [begin, end) that touches no other row's results. */
+typedef void mlt_row_stage(struct mlt_forward *f, int64_t begin, int64_t end);
+/* Runs a stage on rows [0, rows), split over the threads where there are enough of them. */
+void mlt_for_rows(struct mlt_forward *f, int64_t rows, mlt_row_stage *stage);
+
+/* attention.c: attends from q over the cache to `attended`, for all rows of layer f->layer. */
+void mlt_attention_run(struct mlt_forward *f);
+
+/* experts.c: branch = the mixture of experts of normed, for all rows of layer f->layer. */
+void mlt_experts_run(struct mlt_forward *f);
+
+#endif
