@@ -98,8 +98,8 @@ struct mlt_checkpoint {
 
 /*
  * Opens a file by its content: GGUF (also the first file of a split: the others are found beside it) or
- * llama2.c (whose tokenizer.bin is `tokenizer_path`, or NULL: then "tokenizer.bin" or tokNAME.bin beside it,
- * else none). The result is immutable and may be read by many threads; it owns the maps.
+ * llama2.c (whose tokenizer is `tokenizer_path`, or NULL: then tok<vocabulary size>.bin or tokenizer.bin
+ * beside it, else none). The result is immutable and may be read by many threads; it owns the maps.
  */
 millet_status mlt_checkpoint_open(const millet_allocator *allocator, const char *path,
                                   const char *tokenizer_path, struct mlt_checkpoint **out, millet_error *err);

@@ -69,4 +69,14 @@ millet_status mlt_gguf_read(struct mlt_checkpoint *checkpoint, const struct mlt_
 millet_status mlt_gguf_piece_path(struct mlt_arena *arena, const char *path, uint32_t own, uint32_t index,
                                   uint32_t count, char **out, millet_error *err);
 
+/* Whether the file begins as a llama2.c checkpoint does: the magic number of v1 and v2, or a plausible header
+ * of v0, which has none. */
+bool mlt_llama2c_recognise(const struct mlt_source *source);
+/* Reads a llama2.c checkpoint (v0, v1, v2) into `checkpoint`; *n_vocab is what its tokenizer must have. */
+millet_status mlt_llama2c_read(struct mlt_checkpoint *checkpoint, const struct mlt_source *source,
+                               uint32_t *n_vocab, millet_error *err);
+/* Reads the tokenizer.bin that belongs to it: adds tokenizer.ggml.* keys. */
+millet_status mlt_llama2c_read_tokenizer(struct mlt_checkpoint *checkpoint, const struct mlt_source *source,
+                                         uint32_t n_vocab, millet_error *err);
+
 #endif
