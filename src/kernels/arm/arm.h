@@ -1,0 +1,26 @@
+/*
+ * The parts of the ARM levels, one a file; init_neon.c, init_dotprod.c and init_i8mm.c put them into the
+ * table.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MLT_KERNELS_ARM_H
+#define MLT_KERNELS_ARM_H
+
+#include "kernels/kernels.h"
+
+/* Helpers that take a function or a loop bound as parameter must dissolve in each caller. */
+#define MLT_INLINE static inline __attribute__((always_inline))
+
+void mlt_kernels_neon_unpack(struct mlt_kernels *table);
+void mlt_kernels_neon_unpack_super(struct mlt_kernels *table);
+void mlt_kernels_neon_float(struct mlt_kernels *table);
+void mlt_kernels_neon_attention(struct mlt_kernels *table);
+void mlt_kernels_neon_elementwise(struct mlt_kernels *table);
+
+mlt_quantize_kernel mlt_quantize_neon;
+mlt_dot_kernel mlt_dot_block32_neon, mlt_dot_super32_neon, mlt_dot_super16_neon;
+mlt_dot_kernel mlt_dot_block32_dotprod, mlt_dot_super32_dotprod, mlt_dot_super16_dotprod;
+mlt_dot_kernel mlt_dot_block32_i8mm, mlt_dot_super32_i8mm, mlt_dot_super16_i8mm;
+
+#endif

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/arm/arm.h"
+
+void mlt_kernels_init_i8mm(struct mlt_kernels *table)
+{
+    table->dot_block32 = mlt_dot_block32_i8mm;
+    table->dot_super32 = mlt_dot_super32_i8mm;
+    table->dot_super16 = mlt_dot_super16_i8mm;
+}
