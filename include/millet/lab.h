@@ -65,6 +65,147 @@ millet_status millet_speed_measure(const millet_model *model, const millet_speed
                                    const millet_machine *machine, millet_progress_callback *progress,
                                    void *context, millet_speed *speed, millet_error *err);
 
+/* ---- Compaction ---- */
+
+/*
+ * The types that millet_quantize can make, best quality first, separated by ", ". A name is the reference
+ * implementation's: "Q8_0", "Q4_K_M", "Q4_0", "F16", ... Names that end in _S, _M and _L, and "Q2_K", are
+ * mixes: tensors that matter more get more bits. In every quantised type the output matrix gets at least 6
+ * bits, unless `uniform`. docs/compact.md lists the rules.
+ */
+MILLET_API
+const char *millet_quantize_type_names(void);
+
+typedef struct millet_quantize_options {
+    const millet_allocator *allocator; /* NULL: the C library's */
+    const char *type;                  /* one of millet_quantize_type_names(); NULL: "Q8_0" */
+    const char *output_type;           /* dtype of the output matrix ("Q6_K"); NULL: the type's own rule */
+    const char *embedding_type;        /* dtype of the token embeddings; NULL: the type's own rule */
+    const char *const *keep; /* tensors to copy as they are: names, in which * and ? stand for any text and
+                                any character; NULL: none */
+    size_t n_keep;
+    const char *tokenizer_path; /* as in millet_model_options */
+    uint64_t split_bytes;       /* the output is cut into files of at most so many bytes; 0: one file */
+    int32_t n_threads;          /* 0: the CPUs this process may use */
+    bool uniform;               /* every matrix gets exactly `type`, where its rows allow it */
+    bool allow_requantize;      /* quantise tensors that are quantised already: what was lost stays lost */
+    millet_progress_callback *progress; /* NULL: none */
+    void *context;
+} millet_quantize_options;
+
+MILLET_API
+millet_quantize_options millet_quantize_options_default(void);
+
+/* What became of a tensor. Strings belong to the result. */
+typedef struct millet_quantized_tensor {
+    const char *name;
+    const char *from, *to; /* dtypes */
+    bool fallback;         /* its rows are no multiple of the wanted type's blocks: `to` is the next best */
+    uint64_t elements, bytes_before, bytes_after;
+    double error; /* root of the mean squared error, in parts of the root of the mean square; 0 when copied */
+} millet_quantized_tensor;
+
+typedef struct millet_quantized {
+    const char *type; /* canonical name */
+    uint64_t n_tensors, n_fallbacks;
+    const millet_quantized_tensor *tensors; /* in the order of the file */
+    uint64_t bytes_before, bytes_after;     /* of all tensors */
+    uint64_t file_bytes;                    /* of the output, all files together */
+    uint64_t n_files;
+    double error; /* as above, over all elements that were encoded */
+} millet_quantized;
+
+/*
+ * Reads a checkpoint of any layout that Millet knows, encodes its matrices and writes a GGUF file that other
+ * runtimes load too. Norms, biases and other vectors, expert routers and position embeddings stay as they
+ * are. Streaming: memory is bounded by a few rows, not by tensors. Atomic: until the new file is complete and
+ * on disk, what was at `output` stays; the input may be the output.
+ *
+ * *result (may be NULL) is to be released with millet_quantized_free. Errors: BAD_ARGUMENT (a type's name; a
+ * value that is NaN or infinite, naming tensor and index; a quantised input without allow_requantize), those
+ * of opening and writing, CANCELLED, NO_MEMORY.
+ */
+MILLET_API
+millet_status millet_quantize(const char *input, const char *output, const millet_quantize_options *options,
+                              millet_quantized **result, millet_error *err);
+MILLET_API
+void millet_quantized_free(millet_quantized **result);
+
+/* ---- Evaluation ---- */
+
+/* An estimate with its 95% confidence interval. docs/eval.md says how the intervals are made. */
+typedef struct millet_interval {
+    double value, low, high;
+} millet_interval;
+
+/*
+ * How a text is put before a model: cut into windows of n_ctx tokens (the model's BOS first, where it asks
+ * for it), of which all but the first are scored, each token given all before it in its window.
+ */
+typedef struct millet_eval_options {
+    const millet_allocator *allocator; /* NULL: the model's */
+    int32_t n_ctx; /* tokens of a window; 0: 512, or the trained context if that is less */
+    /* Tokens of a window, after its BOS, that repeat the end of the window before and are not scored again.
+     */
+    int32_t overlap;
+    bool second_half; /* llama.cpp's way: windows follow each other without overlap, BOS replaces their first
+                         token, only the second half is scored, an incomplete last window is left out */
+    int64_t max_tokens; /* use only so many tokens of the text; 0: all */
+    int32_t n_batch, n_threads;
+    millet_cache_type cache_type;
+    bool exact_activations;
+    bool special;        /* recognise special tokens in the text */
+    float *nll;          /* where not NULL: takes the negative log-likelihood of scored tokens */
+    size_t nll_capacity; /* at most so many, in the order of the text */
+    millet_progress_callback *progress; /* NULL: none */
+    void *context;
+} millet_eval_options;
+
+MILLET_API
+millet_eval_options millet_eval_options_default(void);
+
+typedef struct millet_perplexity {
+    int64_t n_tokens; /* of the text */
+    int64_t n_scored; /* of them */
+    int64_t n_windows;
+    int32_t n_ctx, overlap;     /* what automatic options came to */
+    bool bos, second_half;      /* windows begin with BOS; only their second half is scored */
+    millet_interval nll;        /* mean of -ln p of the scored tokens */
+    millet_interval perplexity; /* e^nll */
+} millet_perplexity;
+
+/*
+ * Perplexity of a text. Errors: BAD_ARGUMENT (an option; a text with fewer than two tokens to score),
+ * UNSUPPORTED (no tokenizer), BAD_FORMAT (the model gives NaN), CANCELLED, NO_MEMORY.
+ */
+MILLET_API
+millet_status millet_perplexity_measure(const millet_model *model, const char *text, size_t length,
+                                        const millet_eval_options *options, millet_perplexity *result,
+                                        millet_error *err);
+
+/* How far the predictions of `other` are from those of `base` on the same text. */
+typedef struct millet_divergence {
+    millet_perplexity base, other;
+    millet_interval perplexity_ratio; /* other / base; tokens are paired: much narrower than each alone */
+    /* Kullback-Leibler divergence D(base || other) in nats over the scored tokens. */
+    millet_interval kl;
+    double kl_median, kl_90, kl_95, kl_99, kl_999, kl_max; /* quantiles */
+    millet_interval agreement; /* how often both think the same token the most probable */
+    /* Change of the probability of the text's own token, other - base. */
+    double max_drop; /* the largest fall, >= 0 */
+    millet_interval mean_change;
+    double rms_change;
+} millet_divergence;
+
+/*
+ * Both models go through the text together, window by window; what is kept is one number a token. Errors: as
+ * above; BAD_ARGUMENT when the tokenizers differ (names the first difference).
+ */
+MILLET_API
+millet_status millet_divergence_measure(const millet_model *base, const millet_model *other, const char *text,
+                                        size_t length, const millet_eval_options *options,
+                                        millet_divergence *result, millet_error *err);
+
 #ifdef __cplusplus
 }
 #endif
