@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/x86/x86.h"
+
+void mlt_kernels_init_avx2(struct mlt_kernels *table)
+{
+    mlt_avx2_unpack32(table);
+    mlt_avx2_unpack256(table);
+}

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/x86/x86.h"
+
+void mlt_kernels_init_avx512(struct mlt_kernels *table)
+{
+    mlt_avx512_unpack32(table);
+    mlt_avx512_unpack256(table);
+}
