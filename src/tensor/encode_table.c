@@ -55,13 +55,20 @@ static float fit_scale(const struct midpoints *mid, const float *x, const float 
     for (int c = 1; c < CANDIDATES; c++)
         inverse[c] = ((float)(c - 8) + lowest) / extreme;
     for (int i = 0; i < MLT_QK; i++) {
+        float doubled[CANDIDATES], value[CANDIDATES];
         for (int c = 0; c < CANDIDATES; c++) {
-            float doubled = 2 * (inverse[c] * x[i]), value = lowest;
-            for (int k = 0; k < 15; k++)
-                value += doubled >= mid->doubled[k] ? mid->step[k] : 0;
-            float weighted = weights[i] * value;
+            doubled[c] = 2 * (inverse[c] * x[i]);
+            value[c] = lowest;
+        }
+        for (int k = 0; k < 15; k++) {
+            float midpoint = mid->doubled[k], step = mid->step[k];
+            for (int c = 0; c < CANDIDATES; c++)
+                value[c] += doubled[c] >= midpoint ? step : 0.0f;
+        }
+        for (int c = 0; c < CANDIDATES; c++) {
+            float weighted = weights[i] * value[c];
             xq[c] += weighted * x[i];
-            qq[c] += weighted * value;
+            qq[c] += weighted * value[c];
         }
     }
     float scale = qq[0] > 0 ? xq[0] / qq[0] : 0;
