@@ -18,8 +18,6 @@ enum mlt_tokenizer_kind {
     MLT_TOKENIZER_UNIGRAM,   /* GGUF "t5": SentencePiece unigram, Viterbi by score */
     MLT_TOKENIZER_BPE,       /* GGUF "gpt2": byte-level BPE with ranked merges */
     MLT_TOKENIZER_WORDPIECE, /* GGUF "bert" */
-    MLT_TOKENIZER_LLAMA2C,   /* llama2.c's tokenizer.bin: as SPM without normalisation (kept apart as it may
-                                differ) */
 };
 
 /* Token types with GGUF's numbers. */
@@ -37,17 +35,31 @@ struct mlt_token_text {
     size_t length;
 };
 
+/* What a special token does to the white space beside it, added up. */
+enum mlt_strip {
+    MLT_STRIP_LEFT = 1,
+    MLT_STRIP_RIGHT = 2,
+};
+
 /* Everything a tokenizer is made from. All pointers are only read during mlt_tokenizer_open. -1: there is no
  * such token. */
 struct mlt_tokenizer_spec {
     enum mlt_tokenizer_kind kind;
     int32_t n_tokens;
     const struct mlt_token_text
-        *tokens;          /* [n_tokens], as stored: U+2581 for space in SPM, byte-mapped in BPE */
-    const float *scores;  /* [n_tokens] or NULL */
-    const int32_t *types; /* [n_tokens] of enum mlt_token_type, or NULL: all normal */
+        *tokens;         /* [n_tokens], as stored: U+2581 for space in SPM, byte-mapped in BPE */
+    const float *scores; /* [n_tokens] or NULL */
+    /* [n_tokens] of enum mlt_token_type; NULL: guessed from the special ids and the form <0xNN>. */
+    const int32_t *types;
+    /* [n_tokens] of enum mlt_strip, or NULL: white space that a special token swallows. */
+    const uint8_t *strip;
     const struct mlt_token_text *merges; /* [n_merges] "left right", best first; BPE only */
     int64_t n_merges;
+    /*
+     * BPE by ranks (tiktoken) instead of merges: [n_tokens] or NULL. Neighbours may merge whenever their
+     * concatenation is a token of rank >= 0, the lowest rank first.
+     */
+    const int32_t *ranks;
     const char *pre; /* name of the pre-tokeniser (GGUF tokenizer.ggml.pre), or NULL */
     /*
      * BPE from files that carry their own regular expression (tokenizer.json, tiktoken): overrides `pre`
@@ -68,8 +80,13 @@ struct mlt_tokenizer_spec {
 
 struct mlt_tokenizer;
 
-/* Copies what it needs. Errors: BAD_FORMAT (says which token or merge), UNSUPPORTED (unknown `pre`: lists
- * what is known). */
+/* A specification of this kind without tokens: all ids -1, all flags as the kind has them by default. */
+struct mlt_tokenizer_spec mlt_tokenizer_spec_default(enum mlt_tokenizer_kind kind);
+
+/*
+ * Copies what it needs. Errors: BAD_FORMAT (says which token or merge, under the GGUF key that holds it),
+ * UNSUPPORTED (unknown `pre`, a pattern that does not compile), NO_MEMORY.
+ */
 millet_status mlt_tokenizer_open(const millet_allocator *allocator, const struct mlt_tokenizer_spec *spec,
                                  struct mlt_tokenizer **out, millet_error *err);
 void mlt_tokenizer_close(struct mlt_tokenizer **tokenizer);
