@@ -29,8 +29,8 @@ typedef struct millet_machine {
 } millet_machine;
 
 /* Takes about a second and 256 MB. n_threads 0: one for each CPU. Errors: BAD_ARGUMENT, NO_MEMORY. */
-MILLET_API
-millet_status millet_machine_measure(int32_t n_threads, millet_machine *machine, millet_error *err);
+MILLET_API millet_status millet_machine_measure(int32_t n_threads, millet_machine *machine,
+                                                millet_error *err);
 
 typedef struct millet_speed_options {
     millet_session_options session; /* n_ctx 0: what the measurement needs */
@@ -40,8 +40,7 @@ typedef struct millet_speed_options {
     int32_t rounds;                 /* 0: 5 */
 } millet_speed_options;
 
-MILLET_API
-millet_speed_options millet_speed_options_default(void);
+MILLET_API millet_speed_options millet_speed_options_default(void);
 
 typedef struct millet_rate { /* tokens a second over all rounds */
     double median, min, max;
@@ -60,10 +59,10 @@ typedef struct millet_speed {
  * Times a prompt computed together and generation token after token, on random tokens, after one round that
  * is not counted. `machine` (may be NULL) gives the limits. Errors: BAD_ARGUMENT, NO_MEMORY, CANCELLED.
  */
-MILLET_API
-millet_status millet_speed_measure(const millet_model *model, const millet_speed_options *options,
-                                   const millet_machine *machine, millet_progress_callback *progress,
-                                   void *context, millet_speed *speed, millet_error *err);
+MILLET_API millet_status millet_speed_measure(const millet_model *model, const millet_speed_options *options,
+                                              const millet_machine *machine,
+                                              millet_progress_callback *progress, void *context,
+                                              millet_speed *speed, millet_error *err);
 
 /* ---- Compaction ---- */
 
@@ -73,8 +72,7 @@ millet_status millet_speed_measure(const millet_model *model, const millet_speed
  * mixes: tensors that matter more get more bits. In every quantised type the output matrix gets at least 6
  * bits, unless `uniform`. docs/compact.md lists the rules.
  */
-MILLET_API
-const char *millet_quantize_type_names(void);
+MILLET_API const char *millet_quantize_type_names(void);
 
 typedef struct millet_quantize_options {
     const millet_allocator *allocator; /* NULL: the C library's */
@@ -93,8 +91,7 @@ typedef struct millet_quantize_options {
     void *context;
 } millet_quantize_options;
 
-MILLET_API
-millet_quantize_options millet_quantize_options_default(void);
+MILLET_API millet_quantize_options millet_quantize_options_default(void);
 
 /* What became of a tensor. Strings belong to the result. */
 typedef struct millet_quantized_tensor {
@@ -125,11 +122,10 @@ typedef struct millet_quantized {
  * value that is NaN or infinite, naming tensor and index; a quantised input without allow_requantize), those
  * of opening and writing, CANCELLED, NO_MEMORY.
  */
-MILLET_API
-millet_status millet_quantize(const char *input, const char *output, const millet_quantize_options *options,
-                              millet_quantized **result, millet_error *err);
-MILLET_API
-void millet_quantized_free(millet_quantized **result);
+MILLET_API millet_status millet_quantize(const char *input, const char *output,
+                                         const millet_quantize_options *options, millet_quantized **result,
+                                         millet_error *err);
+MILLET_API void millet_quantized_free(millet_quantized **result);
 
 /* ---- Evaluation ---- */
 
@@ -161,8 +157,7 @@ typedef struct millet_eval_options {
     void *context;
 } millet_eval_options;
 
-MILLET_API
-millet_eval_options millet_eval_options_default(void);
+MILLET_API millet_eval_options millet_eval_options_default(void);
 
 typedef struct millet_perplexity {
     int64_t n_tokens; /* of the text */
@@ -178,10 +173,9 @@ typedef struct millet_perplexity {
  * Perplexity of a text. Errors: BAD_ARGUMENT (an option; a text with fewer than two tokens to score),
  * UNSUPPORTED (no tokenizer), BAD_FORMAT (the model gives NaN), CANCELLED, NO_MEMORY.
  */
-MILLET_API
-millet_status millet_perplexity_measure(const millet_model *model, const char *text, size_t length,
-                                        const millet_eval_options *options, millet_perplexity *result,
-                                        millet_error *err);
+MILLET_API millet_status millet_perplexity_measure(const millet_model *model, const char *text, size_t length,
+                                                   const millet_eval_options *options,
+                                                   millet_perplexity *result, millet_error *err);
 
 /* How far the predictions of `other` are from those of `base` on the same text. */
 typedef struct millet_divergence {
@@ -201,10 +195,10 @@ typedef struct millet_divergence {
  * Both models go through the text together, window by window; what is kept is one number a token. Errors: as
  * above; BAD_ARGUMENT when the tokenizers differ (names the first difference).
  */
-MILLET_API
-millet_status millet_divergence_measure(const millet_model *base, const millet_model *other, const char *text,
-                                        size_t length, const millet_eval_options *options,
-                                        millet_divergence *result, millet_error *err);
+MILLET_API millet_status millet_divergence_measure(const millet_model *base, const millet_model *other,
+                                                   const char *text, size_t length,
+                                                   const millet_eval_options *options,
+                                                   millet_divergence *result, millet_error *err);
 
 #ifdef __cplusplus
 }

@@ -44,17 +44,14 @@ extern "C" {
 #endif
 
 /* Version of the library, "0.1.0". */
-MILLET_API
-const char *millet_version(void);
+MILLET_API const char *millet_version(void);
 
 /*
  * The CPU tier in use ("avx512vnni", "avx2", "dotprod", "scalar" ...), the best that the CPU has and that the
  * environment variable MILLET_CPU allows; and the names MILLET_CPU may have, separated by ", ".
  */
-MILLET_API
-const char *millet_cpu_tier(void);
-MILLET_API
-const char *millet_cpu_tier_names(void);
+MILLET_API const char *millet_cpu_tier(void);
+MILLET_API const char *millet_cpu_tier_names(void);
 
 /* ---- Models ---- */
 
@@ -65,8 +62,7 @@ typedef struct millet_model_options {
     const char *tokenizer_path; /* llama2.c only: its tokenizer.bin; NULL: looked for beside the model */
 } millet_model_options;
 
-MILLET_API
-millet_model_options millet_model_options_default(void);
+MILLET_API millet_model_options millet_model_options_default(void);
 
 /*
  * Opens a GGUF file (v2, v3; also the first file of a split) or a llama2.c checkpoint. Weights are
@@ -74,11 +70,9 @@ millet_model_options millet_model_options_default(void);
  * lab.h. Errors: NOT_FOUND, IO, BAD_FORMAT, UNSUPPORTED (names the architecture, dtype or tokenizer),
  * NO_MEMORY.
  */
-MILLET_API
-millet_status millet_model_open(const char *path, const millet_model_options *options, millet_model **model,
-                                millet_error *err);
-MILLET_API
-void millet_model_close(millet_model **model);
+MILLET_API millet_status millet_model_open(const char *path, const millet_model_options *options,
+                                           millet_model **model, millet_error *err);
+MILLET_API void millet_model_close(millet_model **model);
 
 /* What a model is. Strings belong to the model. */
 typedef struct millet_model_info {
@@ -95,8 +89,7 @@ typedef struct millet_model_info {
     int32_t n_ctx_train; /* the longest context it was trained for */
 } millet_model_info;
 
-MILLET_API
-void millet_model_get_info(const millet_model *model, millet_model_info *info);
+MILLET_API void millet_model_get_info(const millet_model *model, millet_model_info *info);
 
 /* Metadata as the file has it. `index` < count; arrays are cut to their first elements in `value`. */
 typedef struct millet_metadata {
@@ -104,15 +97,13 @@ typedef struct millet_metadata {
     char type[32]; /* "u32", "string", "f32[512]" */
 } millet_metadata;
 
-MILLET_API
-uint64_t millet_model_metadata_count(const millet_model *model);
+MILLET_API uint64_t millet_model_metadata_count(const millet_model *model);
 /*
  * Writes the value as text to value[0..size), NUL-terminated and cut when longer; returns its full length.
  * `entry` and `value` may be NULL.
  */
-MILLET_API
-uint64_t millet_model_metadata(const millet_model *model, uint64_t index, millet_metadata *entry, char *value,
-                               uint64_t size);
+MILLET_API uint64_t millet_model_metadata(const millet_model *model, uint64_t index, millet_metadata *entry,
+                                          char *value, uint64_t size);
 
 typedef struct millet_tensor_info {
     const char *name;
@@ -123,10 +114,8 @@ typedef struct millet_tensor_info {
     uint64_t offset; /* in its file */
 } millet_tensor_info;
 
-MILLET_API
-uint64_t millet_model_tensor_count(const millet_model *model);
-MILLET_API
-void millet_model_tensor(const millet_model *model, uint64_t index, millet_tensor_info *info);
+MILLET_API uint64_t millet_model_tensor_count(const millet_model *model);
+MILLET_API void millet_model_tensor(const millet_model *model, uint64_t index, millet_tensor_info *info);
 
 /* ---- Text and tokens ---- */
 
@@ -140,30 +129,26 @@ enum millet_tokenize_flags {
  * full number to *count; a count above capacity means that ids is incomplete: call again. Errors: NO_MEMORY,
  * UNSUPPORTED (the file has no tokenizer).
  */
-MILLET_API
-millet_status millet_tokenize(const millet_model *model, const char *text, size_t length, unsigned flags,
-                              int32_t *ids, size_t capacity, size_t *count, millet_error *err);
+MILLET_API millet_status millet_tokenize(const millet_model *model, const char *text, size_t length,
+                                         unsigned flags, int32_t *ids, size_t capacity, size_t *count,
+                                         millet_error *err);
 
 /*
  * The text of a sequence of tokens: at most `capacity` bytes to `text`, the full length to *length. Invalid
  * UTF-8 comes out as U+FFFD. Control tokens give nothing unless `special`. Errors: BAD_ARGUMENT (an id
  * outside the vocabulary).
  */
-MILLET_API
-millet_status millet_detokenize(const millet_model *model, const int32_t *ids, size_t count, bool special,
-                                char *text, size_t capacity, size_t *length, millet_error *err);
+MILLET_API millet_status millet_detokenize(const millet_model *model, const int32_t *ids, size_t count,
+                                           bool special, char *text, size_t capacity, size_t *length,
+                                           millet_error *err);
 
 /* The vocabulary entry of one token as it is stored; *length without NUL. NULL when id is out of range. */
-MILLET_API
-const char *millet_token_text(const millet_model *model, int32_t id, size_t *length);
+MILLET_API const char *millet_token_text(const millet_model *model, int32_t id, size_t *length);
 /* Ids of special tokens, -1 where there is none. */
-MILLET_API
-int32_t millet_token_bos(const millet_model *model);
-MILLET_API
-int32_t millet_token_eos(const millet_model *model);
+MILLET_API int32_t millet_token_bos(const millet_model *model);
+MILLET_API int32_t millet_token_eos(const millet_model *model);
 /* Whether a token ends a generation (EOS, end of turn). */
-MILLET_API
-bool millet_token_is_end(const millet_model *model, int32_t id);
+MILLET_API bool millet_token_is_end(const millet_model *model, int32_t id);
 
 typedef struct millet_message {
     const char *role; /* "system", "user", "assistant" */
@@ -177,15 +162,12 @@ typedef struct millet_message {
  * Errors: NOT_FOUND (unknown name), UNSUPPORTED (no template in the model is recognised: names those to
  * choose from).
  */
-MILLET_API
-millet_status millet_chat_render(const millet_model *model, const char *name, const millet_message *messages,
-                                 size_t n_messages, bool assistant, char *text, size_t capacity,
-                                 size_t *length, millet_error *err);
-MILLET_API
-const char *millet_chat_template_names(void);
+MILLET_API millet_status millet_chat_render(const millet_model *model, const char *name,
+                                            const millet_message *messages, size_t n_messages, bool assistant,
+                                            char *text, size_t capacity, size_t *length, millet_error *err);
+MILLET_API const char *millet_chat_template_names(void);
 /* The name of the template recognised in the model's metadata, or NULL. */
-MILLET_API
-const char *millet_chat_template_detect(const millet_model *model);
+MILLET_API const char *millet_chat_template_detect(const millet_model *model);
 
 /* ---- Sessions ---- */
 
@@ -207,8 +189,7 @@ typedef struct millet_session_options {
     bool exact_activations; /* multiply quantised weights with float activations: slow, for comparisons */
 } millet_session_options;
 
-MILLET_API
-millet_session_options millet_session_options_default(void);
+MILLET_API millet_session_options millet_session_options_default(void);
 
 /* Bytes that a session will take, all of it before the first token. The model's mapped weights are counted
  * apart. */
@@ -224,17 +205,14 @@ typedef struct millet_memory {
 
 /* Computes what millet_session_open would allocate, without allocating. Errors: BAD_ARGUMENT (names the
  * option). */
-MILLET_API
-millet_status millet_estimate(const millet_model *model, const millet_session_options *options,
-                              millet_memory *memory, millet_error *err);
+MILLET_API millet_status millet_estimate(const millet_model *model, const millet_session_options *options,
+                                         millet_memory *memory, millet_error *err);
 
 /* Errors: BAD_ARGUMENT, NO_MEMORY. After it succeeds, no call on the session allocates but millet_generate's
  * prompt. */
-MILLET_API
-millet_status millet_session_open(const millet_model *model, const millet_session_options *options,
-                                  millet_session **session, millet_error *err);
-MILLET_API
-void millet_session_close(millet_session **session);
+MILLET_API millet_status millet_session_open(const millet_model *model, const millet_session_options *options,
+                                             millet_session **session, millet_error *err);
+MILLET_API void millet_session_close(millet_session **session);
 
 /* One token to compute: it is appended to its sequence. */
 typedef struct millet_item {
@@ -248,27 +226,23 @@ typedef struct millet_item {
  * failure no sequence has changed. Errors: BAD_ARGUMENT (a token, sequence or the number of logits rows out
  * of range), CONTEXT_FULL.
  */
-MILLET_API
-millet_status millet_eval(millet_session *session, const millet_item *items, int32_t count,
-                          millet_error *err);
+MILLET_API millet_status millet_eval(millet_session *session, const millet_item *items, int32_t count,
+                                     millet_error *err);
 
 /*
  * Row `index` of the logits that the last millet_eval was asked for, in the order of its items: n_vocab
  * floats, owned by the session, valid until its next call. NULL when index is out of range.
  */
-MILLET_API
-const float *millet_logits(const millet_session *session, int32_t index);
+MILLET_API const float *millet_logits(const millet_session *session, int32_t index);
 
 /* Tokens in a sequence. */
-MILLET_API
-int32_t millet_sequence_length(const millet_session *session, int32_t sequence);
+MILLET_API int32_t millet_sequence_length(const millet_session *session, int32_t sequence);
 /* Forgets the tokens from `length` on (0: all). Errors: BAD_ARGUMENT when length is above the sequence's. */
-MILLET_API
-millet_status millet_sequence_truncate(millet_session *session, int32_t sequence, int32_t length,
-                                       millet_error *err);
+MILLET_API millet_status millet_sequence_truncate(millet_session *session, int32_t sequence, int32_t length,
+                                                  millet_error *err);
 /* Makes sequence `to` a copy of sequence `from`: a prompt computed once serves many continuations. */
-MILLET_API
-millet_status millet_sequence_copy(millet_session *session, int32_t from, int32_t to, millet_error *err);
+MILLET_API millet_status millet_sequence_copy(millet_session *session, int32_t from, int32_t to,
+                                              millet_error *err);
 
 /* ---- Sampling ---- */
 
@@ -292,28 +266,22 @@ typedef struct millet_sampler_options {
     uint64_t seed; /* the same seed gives the same tokens on every machine; 0 is a seed like others */
 } millet_sampler_options;
 
-MILLET_API
-millet_sampler_options millet_sampler_options_default(void);
+MILLET_API millet_sampler_options millet_sampler_options_default(void);
 
 typedef struct millet_sampler millet_sampler;
 
 /* Errors: BAD_ARGUMENT (names the option and its range), NO_MEMORY. Nothing is allocated later. */
-MILLET_API
-millet_status millet_sampler_open(const millet_model *model, const millet_sampler_options *options,
-                                  millet_sampler **sampler, millet_error *err);
-MILLET_API
-void millet_sampler_close(millet_sampler **sampler);
+MILLET_API millet_status millet_sampler_open(const millet_model *model, const millet_sampler_options *options,
+                                             millet_sampler **sampler, millet_error *err);
+MILLET_API void millet_sampler_close(millet_sampler **sampler);
 /* Chooses a token from n_vocab logits (unchanged) and remembers it for the penalties. Errors: BAD_ARGUMENT
  * when all are NaN. */
-MILLET_API
-millet_status millet_sampler_sample(millet_sampler *sampler, const float *logits, int32_t *token,
-                                    millet_error *err);
+MILLET_API millet_status millet_sampler_sample(millet_sampler *sampler, const float *logits, int32_t *token,
+                                               millet_error *err);
 /* Makes a token of the prompt known to the penalties. */
-MILLET_API
-void millet_sampler_accept(millet_sampler *sampler, int32_t token);
+MILLET_API void millet_sampler_accept(millet_sampler *sampler, int32_t token);
 /* Forgets all tokens and starts the random numbers again from the seed. */
-MILLET_API
-void millet_sampler_reset(millet_sampler *sampler);
+MILLET_API void millet_sampler_reset(millet_sampler *sampler);
 
 /* ---- Generation ---- */
 
@@ -347,8 +315,7 @@ typedef struct millet_generate_options {
     bool ignore_end;         /* go on after end tokens */
 } millet_generate_options;
 
-MILLET_API
-millet_generate_options millet_generate_options_default(void);
+MILLET_API millet_generate_options millet_generate_options_default(void);
 
 typedef enum millet_finish {
     MILLET_FINISH_END,     /* an end token */
@@ -370,10 +337,10 @@ typedef struct millet_generation {
  * it and the sequence is empty. Errors: those of tokenising, evaluating and sampling; CONTEXT_FULL when the
  * prompt does not fit.
  */
-MILLET_API
-millet_status millet_generate(millet_session *session, const char *prompt, size_t length,
-                              const millet_generate_options *options, millet_piece_callback *callback,
-                              void *context, millet_generation *result, millet_error *err);
+MILLET_API millet_status millet_generate(millet_session *session, const char *prompt, size_t length,
+                                         const millet_generate_options *options,
+                                         millet_piece_callback *callback, void *context,
+                                         millet_generation *result, millet_error *err);
 
 #ifdef __cplusplus
 }

@@ -21,8 +21,7 @@ extern "C" {
 #elif defined(__GNUC__)
 #define MILLET_API __attribute__((visibility("default")))
 #else
-#define MILLET_API
-#endif
+#define MILLET_API #endif
 
 /* The one list of status codes: X(NAME, value, description). Values are stable: they are never reused. */
 #define MILLET_STATUS_LIST(X)                                                                                \
@@ -58,18 +57,15 @@ typedef struct millet_error {
 
 /* The name of a status ("BAD_FORMAT") and its one-line description. Static strings, never NULL. Thread-safe.
  */
-MILLET_API
-const char *millet_status_name(millet_status status);
-MILLET_API
-const char *millet_status_text(millet_status status);
+MILLET_API const char *millet_status_name(millet_status status);
+MILLET_API const char *millet_status_text(millet_status status);
 
 /*
  * Writes the whole error as one line, "file: item: at byte N: message", into `text` (capacity `size` bytes
  * including the NUL; cut when longer). Returns the length of the full line without NUL, as snprintf does.
  * Thread-safe.
  */
-MILLET_API
-int millet_error_format(const millet_error *err, char *text, uint64_t size);
+MILLET_API int millet_error_format(const millet_error *err, char *text, uint64_t size);
 
 #ifdef __cplusplus
 }
