@@ -21,7 +21,8 @@ extern "C" {
 #elif defined(__GNUC__)
 #define MILLET_API __attribute__((visibility("default")))
 #else
-#define MILLET_API #endif
+#define MILLET_API
+#endif
 
 /* The one list of status codes: X(NAME, value, description). Values are stable: they are never reused. */
 #define MILLET_STATUS_LIST(X)                                                                                \
