@@ -31,8 +31,8 @@ static const char *const end_texts[] = {
     "<eos>",
     "<turn|>",
     "<|tool_response>",
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", /* DeepSeek's, with U+FF5C and U+2581 */
+    /* DeepSeek's, with U+FF5C and U+2581. */
+    "<\357\275\234end\342\226\201of\342\226\201sentence\357\275\234>",
     /* Of code models: padding, the next repository, the next file. */
     "<|fim_pad|>",
     "<fim-pad>",
