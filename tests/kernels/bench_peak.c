@@ -15,7 +15,7 @@ static volatile int32_t sink;
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) static void spin_vnni(int64_t n)
 {
     __m512i x = _mm512_set1_epi32(sink), y = _mm512_set1_epi32(sink + 1);
-#define STEP(v) __m512i v = x;
+#define STEP(v) __m512i v = _mm512_set1_epi32(sink);
     TWELVE_TIMES(STEP)
 #undef STEP
     for (int64_t round = 0; round < n; round++) {
@@ -32,7 +32,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) static void spin
 __attribute__((target("avx512f,avx512bw,avx512vl"))) static void spin_avx512(int64_t n)
 {
     __m512i x = _mm512_set1_epi32(sink), y = _mm512_set1_epi32(sink + 1);
-#define STEP(v) __m512i v = x;
+#define STEP(v) __m512i v = _mm512_set1_epi32(sink);
     TWELVE_TIMES(STEP)
 #undef STEP
     for (int64_t round = 0; round < n; round++) {
@@ -49,7 +49,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl"))) static void spin_avx512(int
 __attribute__((target("avx2"))) static void spin_avx2(int64_t n)
 {
     __m256i x = _mm256_set1_epi32(sink), y = _mm256_set1_epi32(sink + 1);
-#define STEP(v) __m256i v = x;
+#define STEP(v) __m256i v = _mm256_set1_epi32(sink);
     TWELVE_TIMES(STEP)
 #undef STEP
     for (int64_t round = 0; round < n; round++) {

@@ -5,4 +5,5 @@ void mlt_kernels_init_avx512(struct mlt_kernels *table)
 {
     mlt_avx512_unpack32(table);
     mlt_avx512_unpack256(table);
+    mlt_avx512_dot_panel(table);
 }

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/x86/x86.h"
+
+void mlt_kernels_init_avx512_vnni(struct mlt_kernels *table)
+{
+    mlt_avx512_vnni_dot_panel(table);
+}
