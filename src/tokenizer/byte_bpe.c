@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "tokenizer/merge.h"
+#include "tokenizer/unicode.h"
 #include "tokenizer/utf8.h"
 
 #include <stdio.h>
@@ -321,6 +322,12 @@ millet_status mlt_byte_bpe_encode(struct mlt_tokenize_run *run, const char *text
         MLT_TRY(clean(run, text, length, err));
         text = run->text.data;
         length = run->text.length;
+    }
+    if (tokenizer->nfc) {
+        run->normalized.length = 0;
+        MLT_TRY(mlt_text_to_nfc(text, length, &run->normalized, err));
+        text = run->normalized.data;
+        length = run->normalized.length;
     }
     return mlt_pretokenizer_split(tokenizer->pretokenizer, run->pretokenizer, text, length, encode_word, run,
                                   err);

@@ -361,12 +361,14 @@ millet_status mlt_tokenize(const struct mlt_tokenizer *tokenizer, const millet_a
         .tokenizer = tokenizer,
         .allocator = allocator,
         .text = {.allocator = allocator},
+        .normalized = {.allocator = allocator},
         .mapped = {.allocator = allocator},
     };
     millet_status status = encode_all(&run, text, length, flags, err);
     mlt_free(allocator, run.symbols);
     mlt_free(allocator, run.heap);
     mlt_text_release(&run.text);
+    mlt_text_release(&run.normalized);
     mlt_text_release(&run.mapped);
     mlt_pretokenizer_scratch_close(&run.pretokenizer);
     if (status) {

@@ -80,8 +80,9 @@ struct mlt_tokenize_run {
     struct mlt_merge_symbol *symbols;
     struct mlt_merge_candidate *heap;
     size_t symbol_capacity, heap_capacity;
-    struct mlt_text text;   /* the normalised text of a fragment */
-    struct mlt_text mapped; /* a word in byte-mapped form */
+    struct mlt_text text;       /* the fragment as its family wants it */
+    struct mlt_text normalized; /* byte-level BPE: the fragment in NFC */
+    struct mlt_text mapped;     /* byte-level BPE: a word in byte-mapped form */
     struct mlt_pretokenizer_scratch *pretokenizer;
 };
 
