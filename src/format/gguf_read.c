@@ -387,7 +387,8 @@ static millet_status place_tensors(struct mlt_checkpoint *checkpoint, const stru
 static int compare_offsets(const void *context, size_t a, size_t b)
 {
     const struct mlt_tensor *tensors = context;
-    return tensors[a].offset < tensors[b].offset ? -1 : tensors[a].offset > tensors[b].offset;
+    if (tensors[a].offset != tensors[b].offset) return tensors[a].offset < tensors[b].offset ? -1 : 1;
+    return a < b ? -1 : 1;
 }
 
 /* No byte may belong to two tensors. */
