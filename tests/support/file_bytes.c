@@ -16,11 +16,14 @@ static void stop(const char *what)
 
 void bytes_put(struct file_bytes *bytes, const void *from, size_t size)
 {
-    size_t wanted = bytes->size + size;
-    uint8_t *larger = realloc(bytes->data, wanted ? wanted : 1);
-    if (!larger) stop("realloc");
-    bytes->data = larger;
-    if (size) memcpy(larger + bytes->size, from, size);
+    if (bytes->size + size > bytes->capacity) {
+        size_t wanted = 2 * (bytes->size + size) + 64;
+        uint8_t *larger = realloc(bytes->data, wanted);
+        if (!larger) stop("realloc");
+        bytes->data = larger;
+        bytes->capacity = wanted;
+    }
+    if (size) memcpy(bytes->data + bytes->size, from, size);
     bytes->size += size;
 }
 
@@ -70,8 +73,7 @@ void bytes_align(struct file_bytes *bytes, size_t alignment)
 void bytes_free(struct file_bytes *bytes)
 {
     free(bytes->data);
-    bytes->data = NULL;
-    bytes->size = 0;
+    *bytes = (struct file_bytes){0};
 }
 
 void bytes_string(struct file_bytes *bytes, const char *text)

@@ -2,7 +2,7 @@
  * Files for tests, put together byte by byte and apart from the library's own writers, so that a reader and a
  * writer that are wrong in the same way do not pass for right. Also a temporary folder.
  *
- * Sizes are exact allocations: sanitizers see a read past the end. Failing allocations end the test.
+ * Allocations that fail end the program.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -14,7 +14,7 @@
 
 struct file_bytes {
     uint8_t *data;
-    size_t size;
+    size_t size, capacity;
 };
 
 void bytes_put(struct file_bytes *bytes, const void *from, size_t size);
