@@ -22,5 +22,6 @@ mlt_quantize_kernel mlt_quantize_neon;
 mlt_dot_kernel mlt_dot_block32_neon, mlt_dot_super32_neon, mlt_dot_super16_neon;
 mlt_dot_kernel mlt_dot_block32_dotprod, mlt_dot_super32_dotprod, mlt_dot_super16_dotprod;
 mlt_dot_kernel mlt_dot_block32_i8mm, mlt_dot_super32_i8mm, mlt_dot_super16_i8mm;
+mlt_peak_kernel mlt_peak_int8_neon, mlt_peak_int8_dotprod, mlt_peak_int8_i8mm, mlt_peak_f32_neon;
 
 #endif

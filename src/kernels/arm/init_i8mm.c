@@ -6,4 +6,5 @@ void mlt_kernels_init_i8mm(struct mlt_kernels *table)
     table->dot_block32 = mlt_dot_block32_i8mm;
     table->dot_super32 = mlt_dot_super32_i8mm;
     table->dot_super16 = mlt_dot_super16_i8mm;
+    table->peak_int8 = mlt_peak_int8_i8mm;
 }

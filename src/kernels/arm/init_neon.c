@@ -12,4 +12,6 @@ void mlt_kernels_init_neon(struct mlt_kernels *table)
     mlt_kernels_neon_float(table);
     mlt_kernels_neon_attention(table);
     mlt_kernels_neon_elementwise(table);
+    table->peak_int8 = mlt_peak_int8_neon;
+    table->peak_f32 = mlt_peak_f32_neon;
 }

@@ -5,4 +5,5 @@ void mlt_kernels_init_avx2(struct mlt_kernels *table)
 {
     mlt_avx2_unpack32(table);
     mlt_avx2_unpack256(table);
+    mlt_avx2_peak(table);
 }

@@ -6,4 +6,5 @@ void mlt_kernels_init_avx512(struct mlt_kernels *table)
     mlt_avx512_unpack32(table);
     mlt_avx512_unpack256(table);
     mlt_avx512_dot_panel(table);
+    mlt_avx512_peak(table);
 }

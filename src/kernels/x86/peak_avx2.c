@@ -1,7 +1,5 @@
 /* The arithmetic peak of AVX2: multiply-adds on registers. SPDX-License-Identifier: Apache-2.0 */
-#include "kernels/x86/peak.h"
-
-#include <immintrin.h>
+#include "kernels/x86/x86.h"
 
 enum { CHAINS = 12, STEPS = 64 };
 
@@ -37,7 +35,7 @@ static double peak_f32(int64_t rounds)
     return 16.0 * CHAINS * STEPS * (double)rounds;
 }
 
-void mlt_kernels_avx2_peak(struct mlt_kernels *table)
+void mlt_avx2_peak(struct mlt_kernels *table)
 {
     table->peak_int8 = peak_int8;
     table->peak_f32 = peak_f32;

@@ -1,7 +1,5 @@
 /* The arithmetic peak of AVX-512 VNNI: int8 dot products on registers. SPDX-License-Identifier: Apache-2.0 */
-#include "kernels/x86/peak.h"
-
-#include <immintrin.h>
+#include "kernels/x86/x86.h"
 
 enum { CHAINS = 16, STEPS = 64 };
 
@@ -18,7 +16,7 @@ static double peak_int8(int64_t rounds)
     return 128.0 * CHAINS * STEPS * (double)rounds;
 }
 
-void mlt_kernels_avx512_vnni_peak(struct mlt_kernels *table)
+void mlt_avx512_vnni_peak(struct mlt_kernels *table)
 {
     table->peak_int8 = peak_int8;
 }

@@ -12,12 +12,15 @@
 
 void mlt_avx2_unpack32(struct mlt_kernels *table);
 void mlt_avx2_unpack256(struct mlt_kernels *table);
+void mlt_avx2_peak(struct mlt_kernels *table);
 
 void mlt_avx512_unpack32(struct mlt_kernels *table);
 void mlt_avx512_unpack256(struct mlt_kernels *table);
 void mlt_avx512_dot_panel(struct mlt_kernels *table);
+void mlt_avx512_peak(struct mlt_kernels *table);
 
 void mlt_avx512_vnni_dot_panel(struct mlt_kernels *table);
+void mlt_avx512_vnni_peak(struct mlt_kernels *table);
 
 /*
  * Rows that lie one after the other are read by the next calls in the order of memory. While `bytes` of each
