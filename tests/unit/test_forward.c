@@ -1,0 +1,351 @@
+/*
+ * The forward pass of every family against the naive one in double, and what it promises about cuts,
+ * threads, sequences and memory. Models are small and random.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "model/forward.h"
+#include "support/counting_allocator.h"
+#include "support/naive_forward.h"
+#include "support/toy_model.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { N_TOKENS = 20 };
+
+/* ---- The models ---- */
+
+struct example {
+    const char *name;
+    struct toy_model toy;
+    int32_t n_ctx;
+    double bound; /* of the relative distance to the naive pass */
+};
+
+/* Fills `out` with all examples and returns their number. */
+static size_t make_examples(struct example *out)
+{
+    static const char *const families[] = {"llama", "qwen2", "qwen3",    "gemma2",  "gemma3",
+                                           "phi3",  "gpt2",  "stablelm", "smollm3", "minicpm"};
+    static struct toy_key yarn[3];
+    yarn[0] = (struct toy_key){"rope.scaling.type", false, toy_string("yarn")};
+    yarn[1] = (struct toy_key){"rope.scaling.factor", false, toy_f32(4)};
+    yarn[2] = (struct toy_key){"rope.scaling.original_context_length", false, toy_u32(16)};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+        out[n++] = (struct example){families[i], toy_model_default(families[i]), 64, 3e-6};
+#define EXAMPLE(title, family, limit)                                                                        \
+    out[n] = (struct example){title, toy_model_default(family), 64, limit};                                  \
+    for (struct example *e = &out[n++]; e; e = NULL)
+
+    EXAMPLE("untied, with biases", "llama", 3e-6) e->toy.untied = e->toy.biases = true;
+    EXAMPLE("experts", "llama", 3e-6) e->toy.n_experts = 5, e->toy.n_experts_used = 2;
+    EXAMPLE("one expert of three", "llama", 3e-6) e->toy.n_experts = 3, e->toy.n_experts_used = 1;
+    EXAMPLE("rope divisors", "llama", 3e-6) e->toy.rope_freqs = true;
+    EXAMPLE("sizes of heads", "llama", 3e-6)
+    {
+        e->toy.head_size = 24;
+        e->toy.value_size = 10;
+        e->toy.rope_size = 18;
+    }
+    EXAMPLE("yarn", "llama", 3e-6)
+    {
+        e->toy.keys = yarn;
+        e->toy.n_keys = sizeof yarn / sizeof yarn[0];
+    }
+    EXAMPLE("one key head", "qwen2", 3e-6) e->toy.n_kv_heads = 1;
+    EXAMPLE("long factors, short context", "phi3", 3e-6) e->toy.long_factors = true;
+    EXAMPLE("long factors, long context", "phi3", 3e-6) e->toy.long_factors = true, e->n_ctx = 128;
+    EXAMPLE("fused biases", "phi3", 3e-6) e->toy.biases = true;
+    EXAMPLE("parallel blocks and norms of heads", "stablelm", 3e-6)
+    {
+        e->toy.parallel_block = e->toy.qk_norm = true;
+        e->toy.rope_size = 4;
+    }
+    EXAMPLE("windows in seven layers", "gemma3", 3e-6) e->toy.n_layers = 7;
+    EXAMPLE("no rope in the fourth layer", "smollm3", 3e-6) e->toy.n_layers = 4;
+    EXAMPLE("scale of the widest gemma", "gemma2", 3e-5) e->toy.n_layers = 46, e->toy.head_size = 24;
+    EXAMPLE("half precision", "llama", 3e-6) e->toy.dtype = MLT_F16;
+    EXAMPLE("bfloat", "qwen2", 3e-6) e->toy.dtype = MLT_BF16;
+    /* Activations in int8 are a seventh of a percent off in each product. */
+    EXAMPLE("blocks of 32", "llama", 5e-2) e->toy.dtype = MLT_Q8_0;
+    EXAMPLE("superblocks", "qwen3", 5e-2)
+    {
+        e->toy.n_embd = e->toy.n_ff = 256;
+        e->toy.dtype = MLT_Q6_K;
+    }
+    EXAMPLE("experts in blocks", "llama", 5e-2)
+    {
+        e->toy.n_experts = 4, e->toy.n_experts_used = 2;
+        e->toy.dtype = MLT_Q8_0;
+    }
+#undef EXAMPLE
+    return n;
+}
+
+enum { MAX_EXAMPLES = 40 };
+
+/* ---- Ways to compute ---- */
+
+static struct mlt_forward *open_forward(const millet_model *model, int32_t n_ctx, int32_t n_threads,
+                                        mlt_dtype cache)
+{
+    struct mlt_forward_options options = {.n_ctx = n_ctx,
+                                          .n_sequences = 3,
+                                          .n_batch = 3 * N_TOKENS,
+                                          .n_logits = N_TOKENS,
+                                          .n_threads = n_threads,
+                                          .cache = cache};
+    struct mlt_forward *forward;
+    millet_error err;
+    if (mlt_forward_open(mlt_default_allocator(), model, &options, &forward, &err))
+        fail_msg("%s", err.message);
+    return forward;
+}
+
+/* Appends tokens to a sequence; all rows of logits. */
+static void append(struct mlt_forward *forward, int32_t sequence, const int32_t *tokens, int32_t n,
+                   float *logits)
+{
+    millet_item items[N_TOKENS];
+    for (int32_t i = 0; i < n; i++)
+        items[i] = (millet_item){tokens[i], sequence, logits != NULL};
+    mlt_forward_run(forward, items, n, logits);
+}
+
+static float *rows(const millet_model *model, int32_t n)
+{
+    float *logits = malloc((size_t)n * (size_t)model->config.n_vocab * sizeof *logits);
+    assert_non_null(logits);
+    return logits;
+}
+
+static void make_tokens(int32_t *tokens, const millet_model *model, uint32_t seed)
+{
+    for (uint32_t i = 0; i < N_TOKENS; i++)
+        tokens[i] = (int32_t)((i * 2654435761u + seed * 40503u) >> 8) % model->config.n_vocab;
+}
+
+static void assert_same(const float *a, const float *b, const millet_model *model, int32_t n,
+                        const char *what)
+{
+    size_t width = (size_t)model->config.n_vocab;
+    for (int32_t i = 0; i < n; i++)
+        if (memcmp(a + (size_t)i * width, b + (size_t)i * width, width * sizeof *a))
+            fail_msg("%s: row %d differs", what, i);
+}
+
+/* ---- The tests; state is an example ---- */
+
+static void test_against_naive(void **state)
+{
+    const struct example *e = *state;
+    millet_model *model = toy_model_open(&e->toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens, model, 1);
+    struct mlt_forward *forward = open_forward(model, e->n_ctx, 1, MLT_F32);
+    float *logits = rows(model, N_TOKENS);
+    append(forward, 0, tokens, N_TOKENS, logits);
+    size_t count = N_TOKENS * (size_t)model->config.n_vocab;
+    double *expected = malloc(count * sizeof *expected), difference = 0, size = 0;
+    naive_forward(model, tokens, N_TOKENS, e->n_ctx, expected);
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(logits[i])) fail_msg("logit %zu is %g", i, (double)logits[i]);
+        double d = (double)logits[i] - expected[i];
+        difference += d * d;
+        size += expected[i] * expected[i];
+    }
+    double distance = sqrt(difference / size);
+    if (!(distance <= e->bound)) fail_msg("%s: distance %.3g, at most %.3g", e->name, distance, e->bound);
+    free(expected);
+    free(logits);
+    mlt_forward_close(&forward);
+    millet_model_close(&model);
+}
+
+/* The same tokens in other cuts, on other threads and among other sequences give the same bits. */
+static void test_invariance(void **state)
+{
+    const struct example *e = *state;
+    millet_model *model = toy_model_open(&e->toy);
+    int32_t tokens[N_TOKENS], others[N_TOKENS];
+    make_tokens(tokens, model, 1);
+    make_tokens(others, model, 2);
+    size_t width = (size_t)model->config.n_vocab;
+    float *one = rows(model, N_TOKENS), *many = rows(model, N_TOKENS);
+    for (int cache = 0; cache < 2; cache++) {
+        mlt_dtype dtype = cache ? MLT_F16 : MLT_F32;
+        struct mlt_forward *forward = open_forward(model, e->n_ctx, 1, dtype);
+        for (int32_t i = 0; i < N_TOKENS; i++)
+            append(forward, 0, tokens + i, 1, one + (size_t)i * width);
+        append(forward, 1, tokens, N_TOKENS, many);
+        assert_same(one, many, model, N_TOKENS, "at once");
+        append(forward, 2, tokens, 3, many);
+        append(forward, 2, tokens + 3, N_TOKENS - 3, many + 3 * width);
+        assert_same(one, many, model, N_TOKENS, "in two chunks");
+        mlt_forward_close(&forward);
+
+        forward = open_forward(model, e->n_ctx, 2 + cache, dtype);
+        append(forward, 1, others, 5, NULL);
+        millet_item items[3 * N_TOKENS];
+        int32_t count = 0;
+        for (int32_t i = 0; i < N_TOKENS; i++) {
+            if (i < N_TOKENS - 5) items[count++] = (millet_item){others[i + 5], 1, false};
+            items[count++] = (millet_item){tokens[i], 2, true};
+            items[count++] = (millet_item){others[N_TOKENS - 1 - i], 0, false};
+        }
+        mlt_forward_run(forward, items, count, many);
+        assert_same(one, many, model, N_TOKENS, "among others");
+        mlt_forward_close(&forward);
+    }
+    free(one);
+    free(many);
+    millet_model_close(&model);
+}
+
+static void test_sequences(void **state)
+{
+    const struct example *e = *state;
+    millet_model *model = toy_model_open(&e->toy);
+    int32_t tokens[N_TOKENS], others[N_TOKENS];
+    make_tokens(tokens, model, 1);
+    make_tokens(others, model, 2);
+    size_t width = (size_t)model->config.n_vocab;
+    float *first = rows(model, N_TOKENS), *again = rows(model, N_TOKENS);
+    struct mlt_forward *forward = open_forward(model, e->n_ctx, 1, MLT_F16);
+    append(forward, 0, tokens, N_TOKENS, first);
+    assert_int_equal(mlt_forward_length(forward, 0), N_TOKENS);
+
+    /* What is cut away and computed again, after something else stood there. */
+    mlt_forward_truncate(forward, 0, 8);
+    append(forward, 0, others, 4, NULL);
+    mlt_forward_truncate(forward, 0, 8);
+    append(forward, 0, tokens + 8, N_TOKENS - 8, again);
+    assert_same(first + 8 * width, again, model, N_TOKENS - 8, "after truncation");
+
+    /* A copy goes on by itself. */
+    mlt_forward_truncate(forward, 0, 11);
+    mlt_forward_copy(forward, 0, 2);
+    mlt_forward_copy(forward, 0, 0);
+    assert_int_equal(mlt_forward_length(forward, 2), 11);
+    append(forward, 0, others, 6, NULL);
+    append(forward, 2, tokens + 11, N_TOKENS - 11, again);
+    assert_same(first + 11 * width, again, model, N_TOKENS - 11, "in a copy");
+    assert_int_equal(mlt_forward_length(forward, 1), 0);
+
+    /* Only the rows that are asked for, in their order. */
+    mlt_forward_truncate(forward, 1, 0);
+    millet_item items[N_TOKENS];
+    for (int32_t i = 0; i < N_TOKENS; i++)
+        items[i] = (millet_item){tokens[i], 1, i % 7 == 3 || i == N_TOKENS - 1};
+    mlt_forward_run(forward, items, N_TOKENS, again);
+    int32_t row = 0;
+    for (int32_t i = 0; i < N_TOKENS; i++)
+        if (items[i].logits)
+            assert_same(first + (size_t)i * width, again + (size_t)row++ * width, model, 1, "of some rows");
+    free(first);
+    free(again);
+    mlt_forward_close(&forward);
+    millet_model_close(&model);
+}
+
+/* The estimate is what the allocator sees, and computing takes nothing. */
+static void test_memory(void **state)
+{
+    const struct example *e = *state;
+    millet_model *model = toy_model_open(&e->toy);
+    for (int32_t n_threads = 1; n_threads <= 3; n_threads++) {
+        struct mlt_forward_options options = {.n_ctx = e->n_ctx - n_threads,
+                                              .n_sequences = n_threads,
+                                              .n_batch = N_TOKENS,
+                                              .n_logits = 1,
+                                              .n_threads = n_threads,
+                                              .cache = n_threads == 2 ? MLT_F16 : MLT_F32};
+        struct counting_allocator counting;
+        counting_allocator_init(&counting);
+        struct mlt_forward_memory memory;
+        millet_error err;
+        assert_int_equal(mlt_forward_estimate(model, &options, &memory, &err), MILLET_OK);
+        struct mlt_forward *forward;
+        assert_int_equal(mlt_forward_open(&counting.allocator, model, &options, &forward, &err), MILLET_OK);
+        assert_int_equal(atomic_load(&counting.bytes), memory.cache + memory.workspace);
+        long long calls = atomic_load(&counting.calls);
+        int32_t tokens[N_TOKENS];
+        make_tokens(tokens, model, 1);
+        float *logits = rows(model, N_TOKENS);
+        append(forward, 0, tokens, N_TOKENS - 1, logits);
+        append(forward, 0, tokens, 1, logits);
+        assert_int_equal(atomic_load(&counting.calls), calls);
+        free(logits);
+        mlt_forward_close(&forward);
+        assert_null(forward);
+        assert_int_equal(atomic_load(&counting.live), 0);
+    }
+    millet_model_close(&model);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct toy_model toy = toy_model_default("gpt2");
+    millet_model *model = toy_model_open(&toy);
+    struct mlt_forward_options options = {.n_ctx = toy.n_ctx + 1,
+                                          .n_sequences = 1,
+                                          .n_batch = 4,
+                                          .n_logits = 1,
+                                          .n_threads = 1,
+                                          .cache = MLT_F16};
+    struct mlt_forward *forward;
+    struct mlt_forward_memory memory;
+    millet_error err;
+    /* Positions beyond those learned do not exist. */
+    assert_int_equal(mlt_forward_open(mlt_default_allocator(), model, &options, &forward, &err),
+                     MILLET_BAD_ARGUMENT);
+    assert_null(forward);
+    assert_int_equal(mlt_forward_estimate(model, &options, &memory, &err), MILLET_BAD_ARGUMENT);
+    assert_non_null(strstr(err.message, "n_ctx"));
+    millet_model_close(&model);
+
+    /* Sizes that do not fit in the address space. */
+    toy = toy_model_default("llama");
+    model = toy_model_open(&toy);
+    options.n_ctx = options.n_sequences = INT32_MAX;
+    assert_int_equal(mlt_forward_estimate(model, &options, &memory, &err), MILLET_BAD_ARGUMENT);
+    mlt_forward_close(&forward);
+    millet_model_close(&model);
+}
+
+int main(void)
+{
+    static struct example examples[MAX_EXAMPLES];
+    static char names[4 * MAX_EXAMPLES + 1][120];
+    static struct CMUnitTest tests[4 * MAX_EXAMPLES + 1];
+    size_t n_examples = make_examples(examples), n = 0;
+    for (size_t i = 0; i < n_examples; i++) {
+        static const struct {
+            const char *name;
+            CMUnitTestFunction function;
+        } kinds[] = {{"against naive", test_against_naive},
+                     {"invariance", test_invariance},
+                     {"sequences", test_sequences},
+                     {"memory", test_memory}};
+        for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+            snprintf(names[n], sizeof names[n], "%s, %s: %s", examples[i].toy.architecture, examples[i].name,
+                     kinds[k].name);
+            tests[n] = (struct CMUnitTest){names[n], kinds[k].function, NULL, NULL, &examples[i]};
+            n++;
+        }
+    }
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_refusals);
+    return _cmocka_run_group_tests("forward", tests, n, NULL, NULL);
+}
