@@ -21,7 +21,7 @@ static bool stands_for_itself(int byte)
     return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xFF && byte != 0xAD);
 }
 
-static uint32_t codepoint_of_byte(uint8_t byte)
+uint32_t mlt_codepoint_of_byte(uint8_t byte)
 {
     if (stands_for_itself(byte)) return byte;
     /* Before 0x21 none stands for itself; 0x7F..0xA0 follow those 33; 0xAD is the last. */
@@ -42,7 +42,7 @@ static millet_status map_bytes(struct mlt_text *mapped, const char *word, size_t
     mapped->length = 0;
     for (size_t i = 0; i < length; i++) {
         char character[4];
-        size_t size = mlt_utf8_encode(codepoint_of_byte((uint8_t)word[i]), character);
+        size_t size = mlt_utf8_encode(mlt_codepoint_of_byte((uint8_t)word[i]), character);
         MLT_TRY(mlt_text_append(mapped, character, size, err));
     }
     return MILLET_OK;
@@ -143,7 +143,7 @@ static void number_bytes(struct mlt_tokenizer *tokenizer)
         char text[8];
         size_t length;
         if (tokenizer->byte_level)
-            length = mlt_utf8_encode(codepoint_of_byte((uint8_t)byte), text);
+            length = mlt_utf8_encode(mlt_codepoint_of_byte((uint8_t)byte), text);
         else
             length = (size_t)snprintf(text, sizeof text, "<0x%02X>", byte);
         tokenizer->byte_numbers[byte] = mlt_string_table_find(&tokenizer->strings, text, length);
@@ -258,7 +258,7 @@ static millet_status encode_by_ranks(struct mlt_tokenize_run *run, const char *w
     uint32_t start = 0;
     for (size_t i = 0; i < length; i++) {
         char character[4];
-        uint32_t size = (uint32_t)mlt_utf8_encode(codepoint_of_byte((uint8_t)word[i]), character);
+        uint32_t size = (uint32_t)mlt_utf8_encode(mlt_codepoint_of_byte((uint8_t)word[i]), character);
         run->symbols[i] = (struct mlt_merge_symbol){
             .start = start, .length = size, .number = tokenizer->byte_numbers[(uint8_t)word[i]]};
         start += size;

@@ -115,7 +115,8 @@ millet_status mlt_wordpiece_encode(struct mlt_tokenize_run *run, const char *tex
 millet_status mlt_special_tokens_open(struct mlt_tokenizer *tokenizer, const struct mlt_tokenizer_spec *spec,
                                       millet_error *err);
 
-/* byte_bpe.c: the byte that a character of byte-level BPE stands for, or -1. */
+/* byte_bpe.c: the character that stands for a byte in byte-level BPE, and back (-1: for none). */
+uint32_t mlt_codepoint_of_byte(uint8_t byte);
 int mlt_byte_of_codepoint(uint32_t codepoint);
 
 /* The value of a byte token's text "<0xNN>", or -1. */

@@ -1,6 +1,7 @@
 /*
  * Tokenizers against the ids that the models' own tokenizers and llama.cpp give for the same text:
- * tokenizers/NAME.gguf with NAME.gguf.inp and .out, and reference/tokenizers.json.
+ * tokenizers/NAME.gguf with NAME.gguf.inp and .out, and reference/tokenizers.json; tiktoken's rank files and
+ * Mistral's SentencePiece models.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -17,6 +18,7 @@
 
 #include "model/model.h"
 #include "support/test_data.h"
+#include "tokenizer/vocabulary_file.h"
 
 #define SEPARATOR "\n__ggml_vocab_test__\n"
 
@@ -237,6 +239,148 @@ static void text_survives_a_round_trip(void **state)
     free(text);
 }
 
+/* The tokenizer of a rank file with the settings of its family. */
+static struct mlt_tokenizer *open_ranks(const char *relative, const char *pre, const char *pattern, bool nfc)
+{
+    size_t size;
+    char *text = test_data_read(relative, &size);
+    struct mlt_vocabulary_file file;
+    millet_error err;
+    struct mlt_tokenizer *tokenizer = NULL;
+    assert_int_equal(mlt_tiktoken_read(mlt_default_allocator(), text, size, NULL, 0, &file, &err), MILLET_OK);
+    file.spec.pre = pre;
+    file.spec.pre_pattern = pattern;
+    file.spec.nfc = nfc;
+    if (mlt_tokenizer_open(mlt_default_allocator(), &file.spec, &tokenizer, &err))
+        fail_msg("%s", err.message);
+    mlt_vocabulary_file_release(&file);
+    free(text);
+    return tokenizer;
+}
+
+static void qwen_ranks_give_reference_ids(void **state)
+{
+    (void)state;
+    struct mlt_tokenizer *tokenizer = open_ranks("tokenizers/qwen.tiktoken", "qwen2", NULL, true);
+    assert_int_equal(compare_lines(tokenizer, "tokenizers/qwen2.inp", "tokenizers/qwen2.out"), 46);
+    mlt_tokenizer_close(&tokenizer);
+    tokenizer = open_ranks("tokenizers/qwen.tiktoken", "deepseek-r1-qwen", NULL, false);
+    assert_int_equal(
+        compare_lines(tokenizer, "tokenizers/deepseek-r1-qwen.inp", "tokenizers/deepseek-r1-qwen.out"), 46);
+    mlt_tokenizer_close(&tokenizer);
+}
+
+/* Calls `check` with each line of a .jsonl file. */
+static unsigned each_json_line(const char *relative, void (*check)(const json_t *line, void *context),
+                               void *context)
+{
+    size_t size;
+    char *text = test_data_read(relative, &size);
+    unsigned lines = 0;
+    for (char *at = text, *end; at < text + size; at = end + 1) {
+        end = memchr(at, '\n', (size_t)(text + size - at));
+        if (!end) end = text + size;
+        json_t *line = json_loadb(at, (size_t)(end - at), JSON_ALLOW_NUL, NULL);
+        assert_non_null(line);
+        check(line, context);
+        json_decref(line);
+        lines++;
+    }
+    free(text);
+    return lines;
+}
+
+static void check_vector(const json_t *line, void *context)
+{
+    const json_t *text = json_object_get(line, "text");
+    int32_t ids[8192];
+    size_t count = json_ids(json_object_get(line, "ids"), ids, MLT_COUNT(ids));
+    expect_ids(context, "cl100k", json_string_value(text), json_string_length(text), 0, ids, count);
+}
+
+static void cl100k_ranks_give_reference_ids(void **state)
+{
+    (void)state;
+    json_t *settings = test_data_json("tokenizers/cl100k_base.json");
+    const char *pattern = json_string_value(json_object_get(settings, "pattern"));
+    struct mlt_tokenizer *tokenizer = open_ranks("tokenizers/cl100k_base.tiktoken", NULL, pattern, false);
+    unsigned lines = each_json_line("tokenizers/cl100k_vectors.jsonl", check_vector, tokenizer);
+    print_message("cl100k: %u texts\n", lines);
+    assert_true(lines > 0);
+    mlt_tokenizer_close(&tokenizer);
+    json_decref(settings);
+}
+
+/* The recorded text shows spaces as U+2581, and the dummy prefix of each part between special tokens with
+ * them. */
+static size_t plain_text(const struct mlt_tokenizer *tokenizer, const char *shown, char *out)
+{
+    size_t length = 0;
+    bool begin = true; /* of a part */
+    while (*shown) {
+        bool mark = memcmp(shown, "\xE2\x96\x81", 3) == 0;
+        if (mark || *shown == ' ') {
+            if (!begin) out[length++] = ' ';
+            shown += mark ? 3 : 1;
+            begin = false;
+            continue;
+        }
+        begin = false;
+        const char *close = *shown == '[' ? strchr(shown, ']') : *shown == '<' ? strchr(shown, '>') : NULL;
+        size_t size = close ? (size_t)(close + 1 - shown) : 1;
+        int32_t id = close ? mlt_tokenizer_find(tokenizer, shown, size) : -1;
+        if (id >= 0 && mlt_tokenizer_type(tokenizer, id) == MLT_TOKEN_BYTE) {
+            out[length++] = (char)strtol(shown + 3, NULL, 16);
+            shown += size;
+            continue;
+        }
+        if (id < 0) size = 1;
+        memcpy(out + length, shown, size);
+        length += size;
+        shown += size;
+        begin = id >= 0 && mlt_tokenizer_type(tokenizer, id) == MLT_TOKEN_CONTROL;
+    }
+    return length;
+}
+
+static void check_mistral(const json_t *line, void *context)
+{
+    struct mlt_tokenizer **versions = context;
+    const char *version = json_string_value(json_object_get(line, "version"));
+    const char *shown = json_string_value(json_object_get(line, "text"));
+    const struct mlt_tokenizer *tokenizer = versions[version[1] - '1'];
+    int32_t ids[8192];
+    size_t count = json_ids(json_object_get(line, "ids"), ids, MLT_COUNT(ids));
+    char *text = malloc(strlen(shown) + 1);
+    size_t length = plain_text(tokenizer, shown, text);
+    expect_ids(tokenizer, version, text, length, MLT_TOKENIZE_SPECIAL, ids, count);
+    free(text);
+}
+
+static void mistral_models_give_reference_ids(void **state)
+{
+    (void)state;
+    struct mlt_tokenizer *versions[3];
+    for (int i = 0; i < 3; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "tokenizers/mistral_v%d.model", i + 1);
+        size_t size;
+        char *bytes = test_data_read(path, &size);
+        struct mlt_vocabulary_file file;
+        millet_error err;
+        if (mlt_sentencepiece_read(mlt_default_allocator(), bytes, size, &file, &err) ||
+            mlt_tokenizer_open(mlt_default_allocator(), &file.spec, &versions[i], &err))
+            fail_msg("%s: %s", path, err.message);
+        mlt_vocabulary_file_release(&file);
+        free(bytes);
+    }
+    unsigned lines = each_json_line("tokenizers/mistral_golden.jsonl", check_mistral, versions);
+    print_message("mistral: %u texts\n", lines);
+    assert_true(lines > 0);
+    for (int i = 0; i < 3; i++)
+        mlt_tokenizer_close(&versions[i]);
+}
+
 int main(void)
 {
     if (!test_data_root()) return TEST_SKIPPED;
@@ -245,6 +389,9 @@ int main(void)
         cmocka_unit_test(other_vocabularies_open),
         cmocka_unit_test(reference_models_give_reference_ids),
         cmocka_unit_test(text_survives_a_round_trip),
+        cmocka_unit_test(qwen_ranks_give_reference_ids),
+        cmocka_unit_test(cl100k_ranks_give_reference_ids),
+        cmocka_unit_test(mistral_models_give_reference_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
