@@ -12,6 +12,14 @@
 /* Helpers that take a function or a loop bound as parameter must dissolve in each caller. */
 #define MLT_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop whose body should be repeated `times` times. */
+#define MLT_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define MLT_UNROLL(times) MLT_PRAGMA(unroll times)
+#else
+#define MLT_UNROLL(times) MLT_PRAGMA(GCC unroll times)
+#endif
+
 void mlt_kernels_neon_unpack(struct mlt_kernels *table);
 void mlt_kernels_neon_unpack_super(struct mlt_kernels *table);
 void mlt_kernels_neon_float(struct mlt_kernels *table);

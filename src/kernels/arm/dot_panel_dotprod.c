@@ -39,6 +39,9 @@ MLT_INLINE int32_t group_sum(const struct tokens *tokens, int t, int g, int grou
 
 #define FOUR(M) M(0) M(1) M(2) M(3)
 
+/* From four columns of a row to the next four. */
+enum { WORD = MLT_PANEL_ROWS * 4 };
+
 /* ---- One token: sum i has rows 4 i .. 4 i + 3 ---- */
 
 #define ZERO(i) int32x4_t sum##i = vdupq_n_s32(0);
@@ -51,9 +54,10 @@ MLT_INLINE int32_t group_sum(const struct tokens *tokens, int t, int g, int grou
 /* `columns` columns from `at` on. */
 #define DOT_GROUP(at, columns)                                                                               \
     FOUR(ZERO)                                                                                               \
-    for (int k = (at); k < (at) + (columns); k += 16) {                                                      \
-        const int8_t(*q)[MLT_PANEL_ROWS][4] = &panel->q[k / 4];                                              \
-        int8x16_t x = vld1q_s8(tokens->x + k);                                                               \
+    MLT_UNROLL(2)                                                                                            \
+    for (int half = 0; half < (columns) / 16; half++) {                                                      \
+        const int8_t(*q)[MLT_PANEL_ROWS][4] = &panel->q[(at) / 4 + 4 * half];                                \
+        int8x16_t x = vld1q_s8(tokens->x + (at) + 16 * half);                                                \
         FOUR(DOT_ROWS)                                                                                       \
     }
 
@@ -118,19 +122,20 @@ MLT_INLINE void super_16x1(const struct mlt_panel *panel, const struct tokens *t
 /* ---- Four tokens, rows row .. row + 7: a and b of token t have four rows each ---- */
 
 #define ZERO(t) int32x4_t a##t = vdupq_n_s32(0), b##t = vdupq_n_s32(0);
-#define LOAD_X(t) int8x16_t x##t = vld1q_s8(tokens->x + t * tokens->columns + k);
+#define LOAD_X(t) int8x16_t x##t = vld1q_s8(x + t * tokens->columns);
 #define DOT_TOKEN(t, lane)                                                                                   \
     a##t = vdotq_laneq_s32(a##t, wa, x##t, lane);                                                            \
     b##t = vdotq_laneq_s32(b##t, wb, x##t, lane);
 #define DOT_TOKENS(lane)                                                                                     \
     {                                                                                                        \
-        int8x16_t wa = vld1q_s8(q[lane][row]), wb = vld1q_s8(q[lane][row + 4]);                              \
+        int8x16_t wa = vld1q_s8(w + lane * WORD), wb = vld1q_s8(w + lane * WORD + 16);                       \
         DOT_TOKEN(0, lane) DOT_TOKEN(1, lane) DOT_TOKEN(2, lane) DOT_TOKEN(3, lane)                          \
     }
 #define DOT_GROUP(at, columns)                                                                               \
     FOUR(ZERO)                                                                                               \
-    for (int k = (at); k < (at) + (columns); k += 16) {                                                      \
-        const int8_t(*q)[MLT_PANEL_ROWS][4] = &panel->q[k / 4];                                              \
+    MLT_UNROLL(2)                                                                                            \
+    for (int half = 0; half < (columns) / 16; half++) {                                                      \
+        const int8_t *w = panel->q[(at) / 4 + 4 * half][row], *x = tokens->x + (at) + 16 * half;             \
         FOUR(LOAD_X)                                                                                         \
         FOUR(DOT_TOKENS)                                                                                     \
     }

@@ -9,9 +9,8 @@
 
 #include <stddef.h>
 
-/* Places the codes of one block of four rows at columns column .. column + 31. */
-typedef void place_codes(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row,
-                         int column);
+/* Places the codes of one block of four rows. */
+typedef void place_codes(const uint8_t *const b[MLT_UNPACK_ROWS], int8_t *out);
 typedef float32x4_t read_scales(const uint8_t *const b[MLT_UNPACK_ROWS]);
 
 /* Inlined into each dtype's entry; read_m is NULL where the dtype has no m. */
@@ -27,7 +26,7 @@ MLT_INLINE void unpack_block32(const uint8_t *const rows[MLT_PANEL_ROWS], int64_
         const uint8_t *b[MLT_UNPACK_ROWS] = {rows[row] + offset, rows[row + 1] + offset,
                                              rows[row + 2] + offset, rows[row + 3] + offset};
         for (int i = 0; i < columns / 32; i++) {
-            place(b, panel, row, 32 * i);
+            place(b, panel->q[8 * i][row]);
             vst1q_f32(&panel->d[i][row], read_d(b));
             if (read_m) vst1q_f32(&panel->m[i][row], read_m(b));
             for (int r = 0; r < MLT_UNPACK_ROWS; r++)
@@ -48,26 +47,25 @@ MLT_INLINE float32x4_t read_second(const uint8_t *const b[MLT_UNPACK_ROWS])
 }
 
 /* 4-bit codes, the block's low half first, minus `offset`. */
-MLT_INLINE void place_nibbles(const uint8_t *const b[MLT_UNPACK_ROWS], int qs, uint8_t offset,
-                              struct mlt_panel *panel, int row, int column)
+MLT_INLINE void place_nibbles(const uint8_t *const b[MLT_UNPACK_ROWS], int qs, uint8_t offset, int8_t *out)
 {
     struct mlt_words words = mlt_load_words(b, qs);
     uint8x16_t minus = vdupq_n_u8(offset);
     for (int i = 0; i < 4; i++) {
-        mlt_place(panel, row, column + 4 * i, vsubq_u8(mlt_low_nibbles(words.v[i]), minus));
-        mlt_place(panel, row, column + 16 + 4 * i, vsubq_u8(mlt_high_nibbles(words.v[i]), minus));
+        mlt_place(out, 4 * i, vsubq_u8(mlt_low_nibbles(words.v[i]), minus));
+        mlt_place(out, 16 + 4 * i, vsubq_u8(mlt_high_nibbles(words.v[i]), minus));
     }
 }
 
 /* The same as indices of sixteen values. */
 MLT_INLINE void place_values(const uint8_t *const b[MLT_UNPACK_ROWS], int qs, const int8_t values[16],
-                             struct mlt_panel *panel, int row, int column)
+                             int8_t *out)
 {
     struct mlt_words words = mlt_load_words(b, qs);
     uint8x16_t table = vreinterpretq_u8_s8(vld1q_s8(values));
     for (int i = 0; i < 4; i++) {
-        mlt_place(panel, row, column + 4 * i, vqtbl1q_u8(table, mlt_low_nibbles(words.v[i])));
-        mlt_place(panel, row, column + 16 + 4 * i, vqtbl1q_u8(table, mlt_high_nibbles(words.v[i])));
+        mlt_place(out, 4 * i, vqtbl1q_u8(table, mlt_low_nibbles(words.v[i])));
+        mlt_place(out, 16 + 4 * i, vqtbl1q_u8(table, mlt_high_nibbles(words.v[i])));
     }
 }
 
@@ -87,42 +85,38 @@ MLT_INLINE uint8x16_t fifth_bits(uint8x16_t qh, int i)
 
 /* 5-bit codes, the block's low half first, minus `offset`. */
 MLT_INLINE void place_five_bits(const uint8_t *const b[MLT_UNPACK_ROWS], int qs, int qh, uint8_t offset,
-                                struct mlt_panel *panel, int row, int column)
+                                int8_t *out)
 {
     struct mlt_words words = mlt_load_words(b, qs);
     uint8x16_t fifths = vreinterpretq_u8_u32(mlt_words4(b, qh)), minus = vdupq_n_u8(offset);
     for (int i = 0; i < 4; i++) {
         uint8x16_t low = vorrq_u8(mlt_low_nibbles(words.v[i]), fifth_bits(fifths, i));
         uint8x16_t high = vorrq_u8(mlt_high_nibbles(words.v[i]), fifth_bits(fifths, i + 4));
-        mlt_place(panel, row, column + 4 * i, vsubq_u8(low, minus));
-        mlt_place(panel, row, column + 16 + 4 * i, vsubq_u8(high, minus));
+        mlt_place(out, 4 * i, vsubq_u8(low, minus));
+        mlt_place(out, 16 + 4 * i, vsubq_u8(high, minus));
     }
 }
 
-#define PLACE(type)                                                                                          \
-    MLT_INLINE void place_##type(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row,  \
-                                 int column)
+#define PLACE(type) MLT_INLINE void place_##type(const uint8_t *const b[MLT_UNPACK_ROWS], int8_t *out)
 
 PLACE(q4_0)
 {
-    place_nibbles(b, offsetof(struct mlt_block_q4_0, qs), 8, panel, row, column);
+    place_nibbles(b, offsetof(struct mlt_block_q4_0, qs), 8, out);
 }
 
 PLACE(q4_1)
 {
-    place_nibbles(b, offsetof(struct mlt_block_q4_1, qs), 0, panel, row, column);
+    place_nibbles(b, offsetof(struct mlt_block_q4_1, qs), 0, out);
 }
 
 PLACE(q5_0)
 {
-    place_five_bits(b, offsetof(struct mlt_block_q5_0, qs), offsetof(struct mlt_block_q5_0, qh), 16, panel,
-                    row, column);
+    place_five_bits(b, offsetof(struct mlt_block_q5_0, qs), offsetof(struct mlt_block_q5_0, qh), 16, out);
 }
 
 PLACE(q5_1)
 {
-    place_five_bits(b, offsetof(struct mlt_block_q5_1, qs), offsetof(struct mlt_block_q5_1, qh), 0, panel,
-                    row, column);
+    place_five_bits(b, offsetof(struct mlt_block_q5_1, qs), offsetof(struct mlt_block_q5_1, qh), 0, out);
 }
 
 PLACE(q8_0)
@@ -130,18 +124,18 @@ PLACE(q8_0)
     for (int half = 0; half < 2; half++) {
         struct mlt_words words = mlt_load_words(b, (int)offsetof(struct mlt_block_q8_0, qs) + 16 * half);
         for (int i = 0; i < 4; i++)
-            mlt_place(panel, row, column + 16 * half + 4 * i, words.v[i]);
+            mlt_place(out, 16 * half + 4 * i, words.v[i]);
     }
 }
 
 PLACE(iq4_nl)
 {
-    place_values(b, offsetof(struct mlt_block_iq4_nl, qs), mlt_iq4_values, panel, row, column);
+    place_values(b, offsetof(struct mlt_block_iq4_nl, qs), mlt_iq4_values, out);
 }
 
 PLACE(mxfp4)
 {
-    place_values(b, offsetof(struct mlt_block_mxfp4, qs), mlt_e2m1_doubled, panel, row, column);
+    place_values(b, offsetof(struct mlt_block_mxfp4, qs), mlt_e2m1_doubled, out);
 }
 
 /* 2^(e - 128), half of the scale since the codes are doubled; subnormal for e < 2. */

@@ -35,10 +35,15 @@ MLT_INLINE struct mlt_words mlt_load_words(const uint8_t *const blocks[MLT_UNPAC
                                vreinterpretq_u8_u64(vtrn2q_u64(b, d))}};
 }
 
-/* Stores the codes of rows row .. row + 3 at columns column .. column + 3. */
-MLT_INLINE void mlt_place(struct mlt_panel *panel, int row, int column, uint8x16_t codes)
+/*
+ * Where four rows' codes of a block go in a panel: those of columns 4 i .. 4 i + 3, counted from the block's
+ * start, at out + i * MLT_PANEL_WORD.
+ */
+enum { MLT_PANEL_WORD = MLT_PANEL_ROWS * 4 };
+
+MLT_INLINE void mlt_place(int8_t *out, int column, uint8x16_t codes)
 {
-    vst1q_s8(panel->q[column / 4][row], vreinterpretq_s8_u8(codes));
+    vst1q_s8(out + column / 4 * MLT_PANEL_WORD, vreinterpretq_s8_u8(codes));
 }
 
 /* The two 4-bit codes of each byte. */

@@ -14,8 +14,7 @@
 
 /* ---- Codes, four rows at a time ---- */
 
-#define PLACE(type)                                                                                          \
-    MLT_INLINE void place_##type(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
+#define PLACE(type) MLT_INLINE void place_##type(const uint8_t *const b[MLT_UNPACK_ROWS], int8_t *out)
 
 /* The four 2-bit fields of each byte, lowest first. */
 struct bit_pairs {
@@ -33,8 +32,7 @@ MLT_INLINE struct bit_pairs bit_pairs(uint8x16_t bytes)
  * 64 bytes of four 2-bit codes, minus `offset`. In each half of 128 columns byte l holds columns l, l + 32, l
  * + 64 and l + 96.
  */
-MLT_INLINE void place_bit_pairs(const uint8_t *const b[MLT_UNPACK_ROWS], int qs, uint8_t offset,
-                                struct mlt_panel *panel, int row)
+MLT_INLINE void place_bit_pairs(const uint8_t *const b[MLT_UNPACK_ROWS], int qs, uint8_t offset, int8_t *out)
 {
     uint8x16_t minus = vdupq_n_u8(offset);
     for (int i = 0; i < 4; i++) {
@@ -42,19 +40,19 @@ MLT_INLINE void place_bit_pairs(const uint8_t *const b[MLT_UNPACK_ROWS], int qs,
         for (int w = 0; w < 4; w++) {
             struct bit_pairs codes = bit_pairs(words.v[w]);
             for (int l = 0; l < 4; l++)
-                mlt_place(panel, row, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes.v[l], minus));
+                mlt_place(out, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes.v[l], minus));
         }
     }
 }
 
 PLACE(q2_K)
 {
-    place_bit_pairs(b, offsetof(struct mlt_block_q2_K, qs), 0, panel, row);
+    place_bit_pairs(b, offsetof(struct mlt_block_q2_K, qs), 0, out);
 }
 
 PLACE(tq2_0)
 {
-    place_bit_pairs(b, offsetof(struct mlt_block_tq2_0, qs), 1, panel, row);
+    place_bit_pairs(b, offsetof(struct mlt_block_tq2_0, qs), 1, out);
 }
 
 /* As Q2_K, and 4 less where the third bit is clear: bit column / 32 of byte column % 32 of hmask. */
@@ -68,7 +66,7 @@ PLACE(q3_K)
             for (int l = 0; l < 4; l++) {
                 uint8x16_t set = vtstq_u8(thirds.v[w], vdupq_n_u8((uint8_t)(1 << (i / 2 * 4 + l))));
                 uint8x16_t minus = vbicq_u8(vdupq_n_u8(4), set);
-                mlt_place(panel, row, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes.v[l], minus));
+                mlt_place(out, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes.v[l], minus));
             }
         }
     }
@@ -81,8 +79,8 @@ PLACE(q4_K)
         struct mlt_words words = mlt_load_words(b, (int)offsetof(struct mlt_block_q4_K, qs) + 16 * i);
         for (int w = 0; w < 4; w++) {
             int column = i / 2 * 64 + i % 2 * 16 + 4 * w;
-            mlt_place(panel, row, column, mlt_low_nibbles(words.v[w]));
-            mlt_place(panel, row, column + 32, mlt_high_nibbles(words.v[w]));
+            mlt_place(out, column, mlt_low_nibbles(words.v[w]));
+            mlt_place(out, column + 32, mlt_high_nibbles(words.v[w]));
         }
     }
 }
@@ -90,7 +88,7 @@ PLACE(q4_K)
 /* As Q4_K; the fifth bit is bit column / 32 of byte column % 32 of qh. */
 PLACE(q5_K)
 {
-    uint8x16_t sixteen = vdupq_n_u8(16);
+    uint8x16_t sixteen = vdupq_n_u8(16), five = vdupq_n_u8(0x1f);
     for (int half = 0; half < 2; half++) {
         struct mlt_words fifths = mlt_load_words(b, (int)offsetof(struct mlt_block_q5_K, qh) + 16 * half);
         for (int j = 0; j < 4; j++) {
@@ -98,10 +96,9 @@ PLACE(q5_K)
                 mlt_load_words(b, (int)offsetof(struct mlt_block_q5_K, qs) + 32 * j + 16 * half);
             for (int w = 0; w < 4; w++) {
                 int column = 64 * j + 16 * half + 4 * w;
-                uint8x16_t low = vandq_u8(vshlq_n_u8(fifths.v[w], 4), sixteen);
                 uint8x16_t high = vandq_u8(vshlq_n_u8(fifths.v[w], 3), sixteen);
-                mlt_place(panel, row, column, vorrq_u8(mlt_low_nibbles(words.v[w]), low));
-                mlt_place(panel, row, column + 32, vorrq_u8(mlt_high_nibbles(words.v[w]), high));
+                mlt_place(out, column, vandq_u8(vsliq_n_u8(words.v[w], fifths.v[w], 4), five));
+                mlt_place(out, column + 32, vsriq_n_u8(high, words.v[w], 4));
                 fifths.v[w] = vshrq_n_u8(fifths.v[w], 2);
             }
         }
@@ -114,20 +111,23 @@ PLACE(q5_K)
  */
 PLACE(q6_K)
 {
-    uint8x16_t top = vdupq_n_u8(0x30), offset = vdupq_n_u8(32);
+    uint8x16_t six = vdupq_n_u8(0x3f), top = vdupq_n_u8(0x30), offset = vdupq_n_u8(32);
     for (int i = 0; i < 4; i++) {
         int ql = (int)offsetof(struct mlt_block_q6_K, ql) + i / 2 * 64 + i % 2 * 16;
         struct mlt_words first = mlt_load_words(b, ql), second = mlt_load_words(b, ql + 32);
         struct mlt_words pairs = mlt_load_words(b, (int)offsetof(struct mlt_block_q6_K, qh) + 16 * i);
         for (int w = 0; w < 4; w++) {
+            /* Inserting shifts join the low four bits and the pair: sli keeps the low bits of its first
+             * operand, sri the high ones. */
+            uint8x16_t low = first.v[w], high = second.v[w], pair = pairs.v[w];
             uint8x16_t codes[4] = {
-                vorrq_u8(mlt_low_nibbles(first.v[w]), vandq_u8(vshlq_n_u8(pairs.v[w], 4), top)),
-                vorrq_u8(mlt_low_nibbles(second.v[w]), vandq_u8(vshlq_n_u8(pairs.v[w], 2), top)),
-                vorrq_u8(mlt_high_nibbles(first.v[w]), vandq_u8(pairs.v[w], top)),
-                vorrq_u8(mlt_high_nibbles(second.v[w]), vandq_u8(vshrq_n_u8(pairs.v[w], 2), top)),
+                vandq_u8(vsliq_n_u8(low, pair, 4), six),
+                vandq_u8(vsliq_n_u8(high, vshrq_n_u8(pair, 2), 4), six),
+                vsriq_n_u8(vandq_u8(pair, top), low, 4),
+                vsriq_n_u8(vandq_u8(vshrq_n_u8(pair, 2), top), high, 4),
             };
             for (int l = 0; l < 4; l++)
-                mlt_place(panel, row, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes[l], offset));
+                mlt_place(out, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes[l], offset));
         }
     }
 }
@@ -139,8 +139,8 @@ PLACE(iq4_xs)
     for (int g = 0; g < 8; g++) {
         struct mlt_words words = mlt_load_words(b, (int)offsetof(struct mlt_block_iq4_xs, qs) + 16 * g);
         for (int w = 0; w < 4; w++) {
-            mlt_place(panel, row, 32 * g + 4 * w, vqtbl1q_u8(values, mlt_low_nibbles(words.v[w])));
-            mlt_place(panel, row, 32 * g + 16 + 4 * w, vqtbl1q_u8(values, mlt_high_nibbles(words.v[w])));
+            mlt_place(out, 32 * g + 4 * w, vqtbl1q_u8(values, mlt_low_nibbles(words.v[w])));
+            mlt_place(out, 32 * g + 16 + 4 * w, vqtbl1q_u8(values, mlt_high_nibbles(words.v[w])));
         }
     }
 }
@@ -162,14 +162,14 @@ PLACE(tq1_0)
         int column = i < 2 ? 16 * i : 160, stride = i < 2 ? 32 : 16;
         for (int w = 0; w < 4; w++) {
             for (int n = 0; n < 5; n++) {
-                mlt_place(panel, row, column + 4 * w + stride * n, ternary_digit(words.v[w]));
+                mlt_place(out, column + 4 * w + stride * n, ternary_digit(words.v[w]));
                 words.v[w] = vmulq_u8(words.v[w], three);
             }
         }
     }
     uint8x16_t tail = vreinterpretq_u8_u32(mlt_words4(b, offsetof(struct mlt_block_tq1_0, qh)));
     for (int n = 0; n < 4; n++) {
-        mlt_place(panel, row, 240 + 4 * n, ternary_digit(tail));
+        mlt_place(out, 240 + 4 * n, ternary_digit(tail));
         tail = vmulq_u8(tail, three);
     }
 }
@@ -287,7 +287,7 @@ typedef void unpack_rows(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_pan
 
 MLT_INLINE void rows_q2_K(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
 {
-    place_q2_K(b, panel, row);
+    place_q2_K(b, panel->q[0][row]);
     place_scales_q2_K(b, panel, row);
     place_d(b, offsetof(struct mlt_block_q2_K, d), panel, row);
     place_dmin(b, offsetof(struct mlt_block_q2_K, dmin), panel, row);
@@ -295,14 +295,14 @@ MLT_INLINE void rows_q2_K(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_pa
 
 MLT_INLINE void rows_q3_K(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
 {
-    place_q3_K(b, panel, row);
+    place_q3_K(b, panel->q[0][row]);
     place_scales_q3_K(b, panel, row);
     place_d(b, offsetof(struct mlt_block_q3_K, d), panel, row);
 }
 
 MLT_INLINE void rows_q4_K(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
 {
-    place_q4_K(b, panel, row);
+    place_q4_K(b, panel->q[0][row]);
     place_scales_k4(b, offsetof(struct mlt_block_q4_K, scales), panel, row);
     place_d(b, offsetof(struct mlt_block_q4_K, d), panel, row);
     place_dmin(b, offsetof(struct mlt_block_q4_K, dmin), panel, row);
@@ -310,7 +310,7 @@ MLT_INLINE void rows_q4_K(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_pa
 
 MLT_INLINE void rows_q5_K(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
 {
-    place_q5_K(b, panel, row);
+    place_q5_K(b, panel->q[0][row]);
     place_scales_k4(b, offsetof(struct mlt_block_q5_K, scales), panel, row);
     place_d(b, offsetof(struct mlt_block_q5_K, d), panel, row);
     place_dmin(b, offsetof(struct mlt_block_q5_K, dmin), panel, row);
@@ -318,28 +318,28 @@ MLT_INLINE void rows_q5_K(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_pa
 
 MLT_INLINE void rows_q6_K(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
 {
-    place_q6_K(b, panel, row);
+    place_q6_K(b, panel->q[0][row]);
     place_scales_q6_K(b, panel, row);
     place_d(b, offsetof(struct mlt_block_q6_K, d), panel, row);
 }
 
 MLT_INLINE void rows_iq4_xs(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
 {
-    place_iq4_xs(b, panel, row);
+    place_iq4_xs(b, panel->q[0][row]);
     place_scales_iq4_xs(b, panel, row);
     place_d(b, offsetof(struct mlt_block_iq4_xs, d), panel, row);
 }
 
 MLT_INLINE void rows_tq1_0(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
 {
-    place_tq1_0(b, panel, row);
+    place_tq1_0(b, panel->q[0][row]);
     place_unit_scales(panel, row);
     place_d(b, offsetof(struct mlt_block_tq1_0, d), panel, row);
 }
 
 MLT_INLINE void rows_tq2_0(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_panel *panel, int row)
 {
-    place_tq2_0(b, panel, row);
+    place_tq2_0(b, panel->q[0][row]);
     place_unit_scales(panel, row);
     place_d(b, offsetof(struct mlt_block_tq2_0, d), panel, row);
 }
