@@ -71,9 +71,19 @@ size_t mlt_dtype_row_bytes(mlt_dtype dtype, int64_t elements);
 void mlt_decode(mlt_dtype dtype, const void *bytes, float *values, int64_t elements);
 
 /*
- * Encodes `elements` (a multiple of the block length) from `values`, deterministic. `importance` (one weight
- * >= 0 an element, or NULL for the type's default weighting) steers the search for scales in the quantised
- * types that have one. Values that are not finite are the caller's error: mlt_encode_check finds them.
+ * Encodes `elements` (a multiple of the block length) from `values`. Only dtypes with is_float. The bytes of
+ * a block depend on its values and importances alone: not on how rows are cut into calls, nor on the machine.
+ * Without importances they are those of GGUF's reference quantiser.
+ *
+ * `importance`, one weight >= 0 an element, or NULL: how much the square of the element's error matters. The
+ * types with scales to search for (all quantised ones but Q8_0) then choose them for that.
+ *
+ * Values that are not finite are the caller's error: mlt_encode_check finds them. Finite ones may be of any
+ * size:
+ *   - what is too large for a type is clipped, not made infinite: a scale is a binary16 (but for MXFP4) and
+ * ends at 65504, so that Q8_0 ends at 8.3e6, Q4_0 at 5.2e5, Q4_K at 6.2e7 and TQ2_0 at 65504. F16 itself is
+ * rounded as mlt_float_to_half does it, to infinity from 65520 on;
+ *   - what is too small becomes zero: a scale below 2^-25.
  */
 void mlt_encode(mlt_dtype dtype, const float *values, const float *importance, void *bytes, int64_t elements);
 

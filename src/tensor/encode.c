@@ -9,6 +9,8 @@
 #include "tensor/half.h"
 #include "tensor/quant_blocks.h"
 
+#include <float.h>
+
 static mlt_block_encoder *const encoders[MLT_DTYPE_LIMIT] = {
     [MLT_Q4_0] = mlt_encode_q4_0,   [MLT_Q4_1] = mlt_encode_q4_1,     [MLT_Q5_0] = mlt_encode_q5_0,
     [MLT_Q5_1] = mlt_encode_q5_1,   [MLT_Q8_0] = mlt_encode_q8_0,     [MLT_Q2_K] = mlt_encode_q2_K,
@@ -18,11 +20,11 @@ static mlt_block_encoder *const encoders[MLT_DTYPE_LIMIT] = {
 };
 
 /* NaN, which callers have been told to keep away, becomes a number too: no encoder has to think of it. */
-static void limit_values(const float *values, int count, float *x)
+static void limit_values(const float *values, int count, float limit, float *x)
 {
     for (int i = 0; i < count; i++) {
-        float value = values[i] > -MLT_ENCODE_LIMIT ? values[i] : -MLT_ENCODE_LIMIT;
-        x[i] = value < MLT_ENCODE_LIMIT ? value : MLT_ENCODE_LIMIT;
+        float value = values[i] > -limit ? values[i] : -limit;
+        x[i] = value < limit ? value : limit;
     }
 }
 
@@ -53,9 +55,10 @@ void mlt_encode(mlt_dtype dtype, const float *values, const float *importance, v
         encode_bf16(values, out, elements);
     } else {
         const struct mlt_dtype_info *info = mlt_dtype_info(dtype);
+        float limit = dtype == MLT_MXFP4 ? FLT_MAX : MLT_ENCODE_LIMIT;
         for (int64_t i = 0; i < elements; i += info->block_length, out += info->block_bytes) {
             float x[MLT_QK_K];
-            limit_values(values + i, info->block_length, x);
+            limit_values(values + i, info->block_length, limit, x);
             encoders[dtype](x, importance ? importance + i : NULL, out);
         }
     }

@@ -29,7 +29,8 @@ struct affine_type {
 };
 
 struct affine_superblock {
-    uint8_t q[MLT_QK_K];
+    /* gcc 12 takes this for aligned when it is allowed AVX-512, and does not see to it by itself. */
+    _Alignas(64) uint8_t q[MLT_QK_K];
     uint8_t scales[MAX_GROUPS], mins[MAX_GROUPS];
     uint16_t d, dmin;
 };

@@ -1,8 +1,8 @@
 /*
  * What encode.c dispatches to: one encoder a quantised type. An encoder writes one block.
  *
- * x: the block's elements, finite, at most MLT_ENCODE_LIMIT in magnitude. importance: one weight an element,
- * or NULL. `block` may lie at any address.
+ * x: the block's elements, finite, at most MLT_ENCODE_LIMIT in magnitude but for MXFP4. importance: one
+ * weight an element, or NULL. `block` may lie at any address.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
