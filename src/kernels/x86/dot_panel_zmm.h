@@ -118,12 +118,12 @@ struct outputs {
 };
 
 /* fma(d * dx, sum, y), then the same for the min. */
-static inline __m512 add_block(__m512 y, __m512i sum, const struct mlt_panel *panel, int block, float dx,
-                               int xsum)
+static inline __m512 add_block(__m512 y, __m512i sum, bool has_min, const struct mlt_panel *panel, int block,
+                               float dx, int xsum)
 {
     __m512 d = _mm512_mul_ps(_mm512_load_ps(panel->d[block]), _mm512_set1_ps(dx));
     y = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(sum), y);
-    if (!panel->has_min) return y;
+    if (!has_min) return y;
     __m512 m = _mm512_mul_ps(_mm512_load_ps(panel->m[block]), _mm512_set1_ps(dx));
     return _mm512_fmadd_ps(m, _mm512_set1_ps((float)xsum), y);
 }
@@ -158,7 +158,7 @@ TILE_FUNCTION store_outputs(const struct outputs *y, int n_panels, int n_tokens,
     _mm512_storeu_ps(tokens->y[3] + at1, y->y13);
 }
 
-TILE_FUNCTION tile_block32(int n_panels, int n_tokens, const struct mlt_panel *p0,
+TILE_FUNCTION tile_block32(int n_panels, int n_tokens, bool has_min, const struct mlt_panel *p0,
                            const struct tokens *tokens)
 {
     const struct mlt_panel *p1 = p0 + (n_panels - 1);
@@ -167,16 +167,17 @@ TILE_FUNCTION tile_block32(int n_panels, int n_tokens, const struct mlt_panel *p
     load_outputs(&y, n_panels, n_tokens, tokens, 16);
     for (int b = 0; b < p0->columns / 32; b++) {
         sum_group(&s, n_panels, n_tokens, p0, p1, tokens, 32 * b, 32);
-        y.y00 = add_block(y.y00, s.a00, p0, b, tokens->d[0][b], tokens->sums[0][b]);
-        if (n_panels > 1) y.y10 = add_block(y.y10, s.a10, p1, b, tokens->d[0][b], tokens->sums[0][b]);
+        y.y00 = add_block(y.y00, s.a00, has_min, p0, b, tokens->d[0][b], tokens->sums[0][b]);
+        if (n_panels > 1)
+            y.y10 = add_block(y.y10, s.a10, has_min, p1, b, tokens->d[0][b], tokens->sums[0][b]);
         if (n_tokens == 1) continue;
-        y.y01 = add_block(y.y01, s.a01, p0, b, tokens->d[1][b], tokens->sums[1][b]);
-        y.y02 = add_block(y.y02, s.a02, p0, b, tokens->d[2][b], tokens->sums[2][b]);
-        y.y03 = add_block(y.y03, s.a03, p0, b, tokens->d[3][b], tokens->sums[3][b]);
+        y.y01 = add_block(y.y01, s.a01, has_min, p0, b, tokens->d[1][b], tokens->sums[1][b]);
+        y.y02 = add_block(y.y02, s.a02, has_min, p0, b, tokens->d[2][b], tokens->sums[2][b]);
+        y.y03 = add_block(y.y03, s.a03, has_min, p0, b, tokens->d[3][b], tokens->sums[3][b]);
         if (n_panels == 1) continue;
-        y.y11 = add_block(y.y11, s.a11, p1, b, tokens->d[1][b], tokens->sums[1][b]);
-        y.y12 = add_block(y.y12, s.a12, p1, b, tokens->d[2][b], tokens->sums[2][b]);
-        y.y13 = add_block(y.y13, s.a13, p1, b, tokens->d[3][b], tokens->sums[3][b]);
+        y.y11 = add_block(y.y11, s.a11, has_min, p1, b, tokens->d[1][b], tokens->sums[1][b]);
+        y.y12 = add_block(y.y12, s.a12, has_min, p1, b, tokens->d[2][b], tokens->sums[2][b]);
+        y.y13 = add_block(y.y13, s.a13, has_min, p1, b, tokens->d[3][b], tokens->sums[3][b]);
     }
     store_outputs(&y, n_panels, n_tokens, tokens, 16);
 }
@@ -286,8 +287,10 @@ enum { GROUP_NONE = 0 }; /* blocks of 32, else the columns of a group */
 TILE_FUNCTION run_tile(int n_panels, int n_tokens, int group, const struct mlt_panel *panels,
                        const struct tokens *tokens)
 {
-    if (group == GROUP_NONE)
-        tile_block32(n_panels, n_tokens, panels, tokens);
+    if (group == GROUP_NONE && panels->has_min)
+        tile_block32(n_panels, n_tokens, true, panels, tokens);
+    else if (group == GROUP_NONE)
+        tile_block32(n_panels, n_tokens, false, panels, tokens);
     else
         tile_super(n_panels, n_tokens, group, panels, tokens);
 }

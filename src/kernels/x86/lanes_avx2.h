@@ -84,6 +84,25 @@ static inline vi vi_sub32(vi a, vi b)
     return (vi){_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)};
 }
 
+static inline vi vi_max32(vi a, vi b)
+{
+    return (vi){_mm256_max_epi32(a.lo, b.lo), _mm256_max_epi32(a.hi, b.hi)};
+}
+
+static inline int32_t vi_max_lane(vi a)
+{
+    __m256i v = _mm256_max_epi32(a.lo, a.hi);
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, _MM_SHUFFLE(1, 0, 3, 2)));
+    return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, _MM_SHUFFLE(2, 3, 0, 1))));
+}
+
+static inline __m128i vi_narrow8(vi a)
+{
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), _MM_SHUFFLE(3, 1, 2, 0));
+    return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+
 static inline vi vi_shr16(vi a, int bits)
 {
     return (vi){_mm256_srli_epi16(a.lo, bits), _mm256_srli_epi16(a.hi, bits)};
@@ -327,7 +346,12 @@ static inline vf vf_flip_sign(vf a, vf b)
 
 static inline vi vi_from_vf(vf a)
 {
-    return (vi){_mm256_cvttps_epi32(a.lo), _mm256_cvttps_epi32(a.hi)};
+    return (vi){_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)};
+}
+
+static inline vi vi_as_bits(vf a)
+{
+    return (vi){_mm256_castps_si256(a.lo), _mm256_castps_si256(a.hi)};
 }
 
 static inline vf vf_as_bits(vi a)
@@ -352,10 +376,6 @@ static inline vm vm_not_less(vf a, vf b)
     return COMPARE(a, b, _CMP_GE_OQ);
 }
 
-static inline vm vm_unordered(vf a, vf b)
-{
-    return COMPARE(a, b, _CMP_UNORD_Q);
-}
 #undef COMPARE
 
 static inline vf vf_choose(vm choice, vf a, vf b)

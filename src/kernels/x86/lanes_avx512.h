@@ -79,6 +79,22 @@ static inline vi vi_sub32(vi a, vi b)
     return _mm512_sub_epi32(a, b);
 }
 
+static inline vi vi_max32(vi a, vi b)
+{
+    return _mm512_max_epi32(a, b);
+}
+
+static inline int32_t vi_max_lane(vi a)
+{
+    return _mm512_reduce_max_epi32(a);
+}
+
+/* The lanes as bytes; they fit. */
+static inline __m128i vi_narrow8(vi a)
+{
+    return _mm512_cvtepi32_epi8(a);
+}
+
 /* Logical shifts right and left within 16 or 32 bits, arithmetic right within 32. */
 #define vi_shr16(a, bits) _mm512_srli_epi16(a, bits)
 #define vi_shl16(a, bits) _mm512_slli_epi16(a, bits)
@@ -247,9 +263,15 @@ static inline vf vf_flip_sign(vf a, vf b)
     return _mm512_xor_ps(a, _mm512_and_ps(b, _mm512_set1_ps(-0.0f)));
 }
 
+/* To the nearest integer, even where two are as near. */
 static inline vi vi_from_vf(vf a)
 {
-    return _mm512_cvttps_epi32(a);
+    return _mm512_cvtps_epi32(a);
+}
+
+static inline vi vi_as_bits(vf a)
+{
+    return _mm512_castps_si512(a);
 }
 
 static inline vf vf_as_bits(vi a)
@@ -257,7 +279,7 @@ static inline vf vf_as_bits(vi a)
     return _mm512_castsi512_ps(a);
 }
 
-/* Comparisons with NaN are false, but for vm_unordered. */
+/* Comparisons with NaN are false. */
 static inline vm vm_less(vf a, vf b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
@@ -266,11 +288,6 @@ static inline vm vm_less(vf a, vf b)
 static inline vm vm_not_less(vf a, vf b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
-}
-
-static inline vm vm_unordered(vf a, vf b)
-{
-    return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q);
 }
 
 /* choice ? a : b */
