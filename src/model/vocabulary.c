@@ -2,7 +2,8 @@
  * The tokenizer that a checkpoint's metadata describes (keys tokenizer.ggml.* of the GGUF specification).
  *
  * Files leave much unsaid; what a missing key means depends on the family and is as in llama.cpp, which most
- * files were made for.
+ * files were made for. What GGUF has no key for, and importers of other layouts know, stands under
+ * millet.tokenizer.*: see docs/import.md.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #define KEY(name) "tokenizer.ggml." name
+#define OWN(name) "millet.tokenizer." name
 
 /* What is being put together; the arrays are released when the tokenizer is open. */
 struct vocabulary {
@@ -173,7 +175,10 @@ static millet_status read_flags(struct vocabulary *vocabulary, millet_error *err
                               &spec->remove_extra_whitespace, err));
     if (vocabulary->traits.always_bos && spec->bos >= 0) spec->add_bos = true;
     spec->ignore_merges = vocabulary->traits.ignore_merges;
-    return MILLET_OK;
+    MLT_TRY(
+        mlt_meta_get_bool(checkpoint, OWN("ignore_merges"), &spec->ignore_merges, &spec->ignore_merges, err));
+    MLT_TRY(mlt_meta_get_bool(checkpoint, OWN("nfc"), &spec->nfc, &spec->nfc, err));
+    return mlt_meta_get_bool(checkpoint, OWN("lowercase"), &spec->lowercase, &spec->lowercase, err);
 }
 
 /* Kimi K2's files have no merges: as in the tiktoken file that they come from, the ids are the ranks. */
@@ -237,11 +242,17 @@ static void strip(struct vocabulary *vocabulary, const char *text, uint8_t value
 }
 
 /*
- * Which special tokens swallow the white space beside them. GGUF has no key for it; these are the models
- * whose tokenizer.json says so.
+ * Which special tokens swallow the white space beside them. GGUF has no key for it; where ours is missing
+ * too, these are the models whose tokenizer.json says so.
  */
 static millet_status read_strip(struct vocabulary *vocabulary, millet_error *err)
 {
+    const struct mlt_meta *own;
+    MLT_TRY(find_token_array(vocabulary, OWN("strip"), MLT_META_U8, &own, err));
+    if (own) {
+        vocabulary->spec.strip = own->value.array;
+        return MILLET_OK;
+    }
     const struct mlt_string none = {"", 0};
     struct mlt_string name, architecture;
     MLT_TRY(mlt_meta_get_string(vocabulary->checkpoint, "general.name", &none, &name, err));
@@ -303,6 +314,9 @@ static millet_status read_kind(struct vocabulary *vocabulary, bool *found, mille
         vocabulary->spec.pre = strcmp(model.data, "gemma4") == 0 ? "gemma4" : pre.data;
         /* An unknown name is refused when the tokenizer is opened. */
         mlt_pretokenizer_traits(vocabulary->spec.pre, &vocabulary->traits);
+        struct mlt_string pattern;
+        MLT_TRY(mlt_meta_get_string(vocabulary->checkpoint, OWN("pattern"), &none, &pattern, err));
+        if (pattern.length) vocabulary->spec.pre_pattern = pattern.data;
     }
     return MILLET_OK;
 }
