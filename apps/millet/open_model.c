@@ -7,6 +7,6 @@ millet_model *cli_open_model(const char *path)
     options.tokenizer_path = cli_model.tokenizer;
     millet_model *model = NULL;
     millet_error err;
-    if (millet_model_open(path, &options, &model, &err) != MILLET_OK) cli_fail(&err);
+    if (millet_lab_model_open(path, &options, &model, &err) != MILLET_OK) cli_fail(&err);
     return model;
 }

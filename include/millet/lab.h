@@ -17,6 +17,26 @@ extern "C" {
  * CANCELLED. */
 typedef bool millet_progress_callback(void *context, double fraction);
 
+/* ---- Models of other layouts ---- */
+
+/*
+ * Opens a model as Hugging Face's transformers saves it: a directory with config.json and safetensors (one
+ * file, or shards with their index), or one .safetensors file with config.json beside it. Matrices are used
+ * in place; those whose rows are stored in another order, and vectors, are copied. The tokenizer comes from
+ * tokenizer.json; a directory without one gives a model without a tokenizer. docs/import.md lists the classes
+ * of models. `options` may be NULL; its tokenizer_path is not used. Errors: those of millet_model_open; they
+ * name the file and its key or tensor.
+ */
+MILLET_API
+millet_status millet_import(const char *path, const millet_model_options *options, millet_model **model,
+                            millet_error *err);
+
+/* Opens a model of any layout: millet_import for directories and .safetensors files, else millet_model_open.
+ */
+MILLET_API
+millet_status millet_lab_model_open(const char *path, const millet_model_options *options,
+                                    millet_model **model, millet_error *err);
+
 /* ---- Speed ---- */
 
 /* What a machine can do at most, measured. */
