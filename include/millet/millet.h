@@ -158,9 +158,10 @@ typedef struct millet_message {
 /*
  * Renders a dialogue with a chat template: `name` is one of millet_chat_template_names(), or NULL for the one
  * recognised in the model's metadata. With `assistant` the opening of the assistant's turn is added. Writes
- * at most `capacity` bytes, the full length to *length. Tokenise the result with MILLET_TOKENIZE_SPECIAL.
- * Errors: NOT_FOUND (unknown name), UNSUPPORTED (no template in the model is recognised: names those to
- * choose from).
+ * at most `capacity` bytes, the full length to *length. Tokenise the result with MILLET_TOKENIZE_SPECIAL and
+ * MILLET_TOKENIZE_BOS, or give it to millet_generate with `special`. What messages say is taken as it is,
+ * special tokens included. Errors: NOT_FOUND (unknown name), BAD_ARGUMENT (a role that the template has no
+ * turn for), UNSUPPORTED (no template in the model is recognised: names those to choose from), NO_MEMORY.
  */
 MILLET_API millet_status millet_chat_render(const millet_model *model, const char *name,
                                             const millet_message *messages, size_t n_messages, bool assistant,

@@ -1,5 +1,6 @@
 /* Text and tokens as the public API sees them. SPDX-License-Identifier: Apache-2.0 */
 #include "model/model.h"
+#include "tokenizer/chat_template.h"
 
 #include <string.h>
 
@@ -72,4 +73,40 @@ bool millet_token_is_end(const millet_model *model, int32_t id)
 {
     if (!model->tokenizer) return id >= 0 && id == model->eos;
     return id >= 0 && id < mlt_tokenizer_size(model->tokenizer) && mlt_tokenizer_is_end(model->tokenizer, id);
+}
+
+/* ---- Dialogues ------------------------------------------------------------------------------------------
+ */
+
+const char *millet_chat_template_names(void)
+{
+    return mlt_chat_names();
+}
+
+const char *millet_chat_template_detect(const millet_model *model)
+{
+    return mlt_chat_detect(model->chat_template, strlen(model->chat_template));
+}
+
+millet_status millet_chat_render(const millet_model *model, const char *name, const millet_message *messages,
+                                 size_t n_messages, bool assistant, char *text, size_t capacity,
+                                 size_t *length, millet_error *err)
+{
+    *length = 0;
+    if (!name) name = millet_chat_template_detect(model);
+    if (!name)
+        return mlt_fail_at(err, MILLET_UNSUPPORTED, model->checkpoint->path, NULL, MILLET_NO_OFFSET,
+                           "the model has %s; name one of %s",
+                           model->chat_template[0] ? "a chat template that is not recognised"
+                                                   : "no chat template",
+                           mlt_chat_names());
+    struct mlt_text all = {.allocator = &model->allocator};
+    millet_status status = mlt_chat_render(name, messages, n_messages, assistant, &all, err);
+    if (status == MILLET_OK) {
+        *length = all.length;
+        size_t given = MLT_MIN(all.length, capacity);
+        if (given) memcpy(text, all.data, given);
+    }
+    mlt_text_release(&all);
+    return status;
 }

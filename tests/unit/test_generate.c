@@ -579,6 +579,33 @@ static void test_text(void **state)
     assert_null(millet_token_text(model, -1, &length));
 }
 
+static void test_chat(void **state)
+{
+    (void)state;
+    const millet_message messages[] = {{"user", "hello"}};
+    char text[200];
+    size_t length, full;
+    millet_error err;
+    /* The small model has no template: one must be named. */
+    assert_null(millet_chat_template_detect(model));
+    assert_int_equal(millet_chat_render(model, NULL, messages, 1, true, text, sizeof text, &length, &err),
+                     MILLET_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "chatml"));
+    assert_non_null(strstr(millet_chat_template_names(), "chatml"));
+    assert_int_equal(
+        millet_chat_render(model, "nonsense", messages, 1, true, text, sizeof text, &length, &err),
+        MILLET_NOT_FOUND);
+    assert_int_equal(millet_chat_render(model, "chatml", messages, 1, true, text, sizeof text, &length, &err),
+                     MILLET_OK);
+    const char *expected = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n";
+    assert_int_equal(length, strlen(expected));
+    assert_memory_equal(text, expected, length);
+    memset(text, '?', sizeof text);
+    assert_int_equal(millet_chat_render(model, "chatml", messages, 1, true, text, 5, &full, &err), MILLET_OK);
+    assert_int_equal(full, length);
+    assert_memory_equal(text, "<|im_?", 6);
+}
+
 static void test_model_without_tokenizer(void **state)
 {
     (void)state;
@@ -618,6 +645,7 @@ int main(void)
         cmocka_unit_test(test_stop_filter),
         cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_chat),
         cmocka_unit_test(test_model_without_tokenizer),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
