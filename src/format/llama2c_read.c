@@ -34,7 +34,8 @@ struct shape {
 
 /* Tensors of one kind: `count` matrices of rows x cols (a norm: 1 x cols), one behind the other. */
 struct kind {
-    const char *name; /* with %d for the layer where there is one for each */
+    const char *name; /* in GGUF; in layers after "blk.<layer>." */
+    bool in_layers;
     uint64_t count, rows, cols;
     bool quantised;
     uint64_t offset; /* of the first */
@@ -143,20 +144,20 @@ static void fill_kinds(const struct shape *shape, struct kind kinds[N_KINDS])
     uint64_t head_size = dim / shape->heads, kv_dim = head_size * shape->kv_heads;
     bool q8 = shape->version == 2;
     struct kind all[N_KINDS] = {
-        [EMBEDDING] = {"token_embd.weight", 1, shape->vocab, dim, .quantised = q8},
-        [ATTN_NORM] = {"blk.%d.attn_norm.weight", layers, 1, dim, .quantised = false},
-        [QUERY] = {"blk.%d.attn_q.weight", layers, dim, dim, .quantised = q8},
-        [KEY] = {"blk.%d.attn_k.weight", layers, kv_dim, dim, .quantised = q8},
-        [VALUE] = {"blk.%d.attn_v.weight", layers, kv_dim, dim, .quantised = q8},
-        [ATTN_OUT] = {"blk.%d.attn_output.weight", layers, dim, dim, .quantised = q8},
-        [FFN_NORM] = {"blk.%d.ffn_norm.weight", layers, 1, dim, .quantised = false},
-        [GATE] = {"blk.%d.ffn_gate.weight", layers, hidden, dim, .quantised = q8},
-        [DOWN] = {"blk.%d.ffn_down.weight", layers, dim, hidden, .quantised = q8},
-        [UP] = {"blk.%d.ffn_up.weight", layers, hidden, dim, .quantised = q8},
-        [NORM] = {"output_norm.weight", 1, 1, dim, .quantised = false},
+        [EMBEDDING] = {"token_embd.weight", false, 1, shape->vocab, dim, .quantised = q8},
+        [ATTN_NORM] = {"attn_norm.weight", true, layers, 1, dim, .quantised = false},
+        [QUERY] = {"attn_q.weight", true, layers, dim, dim, .quantised = q8},
+        [KEY] = {"attn_k.weight", true, layers, kv_dim, dim, .quantised = q8},
+        [VALUE] = {"attn_v.weight", true, layers, kv_dim, dim, .quantised = q8},
+        [ATTN_OUT] = {"attn_output.weight", true, layers, dim, dim, .quantised = q8},
+        [FFN_NORM] = {"ffn_norm.weight", true, layers, 1, dim, .quantised = false},
+        [GATE] = {"ffn_gate.weight", true, layers, hidden, dim, .quantised = q8},
+        [DOWN] = {"ffn_down.weight", true, layers, dim, hidden, .quantised = q8},
+        [UP] = {"ffn_up.weight", true, layers, hidden, dim, .quantised = q8},
+        [NORM] = {"output_norm.weight", false, 1, 1, dim, .quantised = false},
         /* cosines and sines, head_size / 2 of each for a position */
-        [ANGLES] = {NULL, shape->version == 0, shape->context, head_size, .quantised = false},
-        [OUTPUT] = {"output.weight", !shape->shared, shape->vocab, dim, .quantised = q8},
+        [ANGLES] = {"angles", false, shape->version == 0, shape->context, head_size, .quantised = false},
+        [OUTPUT] = {"output.weight", false, !shape->shared, shape->vocab, dim, .quantised = q8},
     };
     memcpy(kinds, all, sizeof all);
 }
@@ -178,8 +179,9 @@ static millet_status lay_out(const struct mlt_source *source, const struct shape
             return mlt_fail_at(err, MILLET_BAD_FORMAT, source->path, kind->name, 37,
                                "its %" PRIu64 " elements are no multiple of the group size %" PRIu64,
                                elements, shape->group);
-        kind->stride = kind->quantised ? elements + elements / shape->group * 4 : elements;
-        fits = fits && (kind->quantised || mlt_mul_u64(elements, 4, &kind->stride));
+        uint64_t floats = kind->quantised ? elements / shape->group : elements;
+        fits = fits && mlt_mul_u64(floats, 4, &kind->stride);
+        if (kind->quantised) fits = fits && mlt_add_u64(kind->stride, elements, &kind->stride);
         fits = fits && mlt_mul_u64(kind->stride, kind->count, &bytes);
         kind->offset = at;
         fits = fits && mlt_add_u64(at, bytes, &at);
@@ -258,13 +260,10 @@ static millet_status add_tensor(struct mlt_checkpoint *checkpoint, const struct 
                                 bool *any_q8, millet_error *err)
 {
     char name[64];
-    /* Names are the constants above; only those of layers have a %d. */
-    if (strchr(kind->name, '%')) {
-        const char *rest = strchr(kind->name, '%') + 2;
-        snprintf(name, sizeof name, "blk.%d%s", (int)layer, rest);
-    } else {
+    if (kind->in_layers)
+        snprintf(name, sizeof name, "blk.%d.%s", (int)layer, kind->name);
+    else
         snprintf(name, sizeof name, "%s", kind->name);
-    }
     uint64_t offset = kind->offset + layer * kind->stride;
     struct mlt_tensor tensor = {
         .name = {name, strlen(name)},

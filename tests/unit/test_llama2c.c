@@ -452,6 +452,22 @@ static void test_bad_flags(void **state)
     bytes_free(&bytes);
 }
 
+/* Every number is possible alone; the sizes that they give together are beyond 64 bits. */
+static void test_sizes_overflow(void **state)
+{
+    (void)state;
+    for (int version = 0; version <= 2; version++) {
+        struct file_bytes bytes;
+        bytes_sample_llama2c(&bytes, version, 20, 0, 1, 0);
+        const int32_t numbers[] = {1 << 30, INT32_MAX, 4096, 1 << 29, 1 << 29, INT32_MAX, INT32_MAX};
+        memcpy(bytes.data + (version == 0 ? 0 : 8), numbers, sizeof numbers);
+        file_write(folder_path("sample.bin"), &bytes);
+        expect_failure("sample.bin", NULL, MILLET_BAD_FORMAT, "sample.bin",
+                       "more than 18446744073709551615 bytes");
+        bytes_free(&bytes);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -463,6 +479,7 @@ int main(void)
         TEST(test_tokenizer_failures),
         TEST(test_bad_headers),
         TEST(test_bad_flags),
+        TEST(test_sizes_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
