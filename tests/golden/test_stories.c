@@ -121,6 +121,27 @@ static void test_llama2c(void **state)
     each_story(check_story);
 }
 
+/* The same from a GGUF file that was made of it. */
+static void check_story_from_gguf(const char *path, const char *tokenizer, const char *text)
+{
+    const char *gguf = folder_path("story.gguf");
+    millet_error err;
+    millet_quantize_options options = millet_quantize_options_default();
+    options.type = "F32";
+    options.tokenizer_path = tokenizer;
+    options.n_threads = 1;
+    if (millet_quantize(path, gguf, &options, NULL, &err) != MILLET_OK) fail_msg("%s", err.message);
+    check_story(gguf, NULL, text);
+}
+
+static void test_gguf_of_llama2c(void **state)
+{
+    (void)state;
+    folder_make();
+    each_story(check_story_from_gguf);
+    folder_remove();
+}
+
 /* The tokens of the continuation, however the prompt is cut into batches. */
 static void check_continuation(const millet_model *model, const json_t *record, int32_t n_batch)
 {
@@ -200,6 +221,7 @@ int main(void)
     if (!test_data_root()) return TEST_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_llama2c),
+        cmocka_unit_test(test_gguf_of_llama2c),
         cmocka_unit_test(test_continuations),
         cmocka_unit_test(test_perplexity),
     };
