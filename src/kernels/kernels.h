@@ -90,7 +90,8 @@ struct mlt_panel {
     _Alignas(64) int32_t min[16][MLT_PANEL_ROWS];   /* SUPER with mins: per group, 0..63 */
     int columns;                                    /* 32..256, a multiple of 32; SUPER: 256 */
     enum mlt_panel_kind kind;
-    bool has_min; /* m (and min) are set */
+    bool has_min;      /* m (and min) are set */
+    int q_low, q_high; /* every q is in [q_low, q_high]: products of a small range may be added in 16 bits */
 };
 
 /*
@@ -102,16 +103,20 @@ typedef void mlt_unpack_kernel(const uint8_t *const rows[MLT_PANEL_ROWS], int64_
                                struct mlt_panel *panel);
 
 /*
- * Adds a panel's products to y[token][row] (row stride `ld` floats between tokens), for tokens [token, token
- * + tokens) of `act` and panels [0, n_panels): panel p, row r is y[t * ld + 16 * p + r]. column: the panel's
- * first column. All panels have the same kind, columns and has_min. For each output, blocks in ascending
- * order of column: BLOCK32, act->block == 32, per 32 columns: isum = sum of q * xq;                     y =
- * fma(d * dx, (float)isum, y); has_min: xsum = sum of xq;                y = fma(m * dx, (float)xsum, y);
- *   SUPER32 / SUPER16, act->block == 256, per 256 columns:
+ * Adds the products of panels [0, n_panels) with tokens [token, token + tokens) of `act` to y: row r of panel
+ * p and the i-th of these tokens to y[i * ld + 16 * p + r]. column: the panels' first column. All panels have
+ * the same kind, columns, has_min, q_low and q_high. For each output, blocks in ascending order of column:
+ *
+ *   BLOCK32, act->block == 32, per 32 columns:
+ *      isum = sum of q * xq;      y = fma(d * dx, (float)isum, y);
+ *      has_min: xsum = sum of xq; y = fma(m * dx, (float)xsum, y);
+ *
+ *   SUPER32 and SUPER16, act->block == 256, per 256 columns:
  *      isum = sum over groups of scale * (sum of q * xq);    y = fma(d * dx, (float)isum, y);
  *      has_min: msum = sum over groups of min * (sum of xq); y = fma(-(m * dx), (float)msum, y);
+ *
  * where dx is the activation block's d, products d * dx and m * dx are rounded, and (float) rounds to nearest
- * even. |isum| < 2^31 for every panel that an unpacker makes.
+ * even. |isum| < 2^31 for every panel within the ranges of struct mlt_panel.
  */
 typedef void mlt_dot_kernel(const struct mlt_panel *panels, int n_panels, int64_t column,
                             const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld);

@@ -249,16 +249,23 @@ static void unpack_tq2_0(const uint8_t *bytes, struct mlt_unpacked *out)
 
 const struct mlt_unpack_traits *mlt_unpack_traits(mlt_dtype dtype)
 {
-    static const struct mlt_unpack_traits none,
-        table[MLT_DTYPE_LIMIT] = {
-            [MLT_Q4_0] = {unpack_q4_0, 1, false},     [MLT_Q4_1] = {unpack_q4_1, 1, true},
-            [MLT_Q5_0] = {unpack_q5_0, 1, false},     [MLT_Q5_1] = {unpack_q5_1, 1, true},
-            [MLT_Q8_0] = {unpack_q8_0, 1, false},     [MLT_IQ4_NL] = {unpack_iq4_nl, 1, false},
-            [MLT_MXFP4] = {unpack_mxfp4, 1, false},   [MLT_Q2_K] = {unpack_q2_K, 16, true},
-            [MLT_Q3_K] = {unpack_q3_K, 16, false},    [MLT_Q4_K] = {unpack_q4_K, 8, true},
-            [MLT_Q5_K] = {unpack_q5_K, 8, true},      [MLT_Q6_K] = {unpack_q6_K, 16, false},
-            [MLT_IQ4_XS] = {unpack_iq4_xs, 8, false}, [MLT_TQ1_0] = {unpack_tq1_0, 8, false},
-            [MLT_TQ2_0] = {unpack_tq2_0, 8, false},
-        };
+    static const struct mlt_unpack_traits none;
+    static const struct mlt_unpack_traits table[MLT_DTYPE_LIMIT] = {
+        [MLT_Q4_0] = {unpack_q4_0, 1, false, -8, 7},
+        [MLT_Q4_1] = {unpack_q4_1, 1, true, 0, 15},
+        [MLT_Q5_0] = {unpack_q5_0, 1, false, -16, 15},
+        [MLT_Q5_1] = {unpack_q5_1, 1, true, 0, 31},
+        [MLT_Q8_0] = {unpack_q8_0, 1, false, -128, 127},
+        [MLT_IQ4_NL] = {unpack_iq4_nl, 1, false, -127, 113},
+        [MLT_MXFP4] = {unpack_mxfp4, 1, false, -12, 12},
+        [MLT_Q2_K] = {unpack_q2_K, 16, true, 0, 3},
+        [MLT_Q3_K] = {unpack_q3_K, 16, false, -4, 3},
+        [MLT_Q4_K] = {unpack_q4_K, 8, true, 0, 15},
+        [MLT_Q5_K] = {unpack_q5_K, 8, true, 0, 31},
+        [MLT_Q6_K] = {unpack_q6_K, 16, false, -32, 31},
+        [MLT_IQ4_XS] = {unpack_iq4_xs, 8, false, -127, 113},
+        [MLT_TQ1_0] = {unpack_tq1_0, 8, false, -1, 1},
+        [MLT_TQ2_0] = {unpack_tq2_0, 8, false, -1, 2},
+    };
     return dtype < MLT_DTYPE_LIMIT ? &table[dtype] : &none;
 }

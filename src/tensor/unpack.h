@@ -26,6 +26,7 @@ struct mlt_unpack_traits {
     void (*unpack)(const uint8_t *block, struct mlt_unpacked *out); /* NULL: not a quantised dtype */
     int groups;                                                     /* per block: 1, 8 or 16 */
     bool has_min;
+    int8_t q_low, q_high; /* every q is in [q_low, q_high] */
 };
 
 /* `dtype` may be any value of the enum. The result is static. */

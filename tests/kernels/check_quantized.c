@@ -147,15 +147,14 @@ static void run_dot(const struct mlt_kernels *table, const void *context)
 static void synthetic_panel(struct mlt_random *random, enum mlt_panel_kind kind, int columns, bool has_min,
                             bool extreme, struct mlt_panel *panel)
 {
-    random_bytes(random, panel, sizeof *panel);
+    int sign = random_below(random, 3), low = panel->q_low, high = panel->q_high;
     panel->kind = kind;
     panel->columns = columns;
     panel->has_min = has_min;
-    int lowest = kind == MLT_PANEL_BLOCK32 ? -128 : -127, sign = random_below(random, 3);
     int8_t *q = &panel->q[0][0][0];
     for (size_t i = 0; i < sizeof panel->q; i++) {
-        if (extreme) q[i] = (int8_t)(sign == 0 || (sign == 1 && random_below(random, 2) == 0) ? lowest : 127);
-        if (q[i] < lowest) q[i] = (int8_t)lowest;
+        q[i] = (int8_t)(low + random_below(random, high - low + 1));
+        if (extreme) q[i] = (int8_t)(sign == 0 || (sign == 1 && random_below(random, 2) == 0) ? low : high);
     }
     random_floats(random, extreme ? VALUES_SPECIAL : VALUES_NORMAL, &panel->d[0][0], 8 * MLT_PANEL_ROWS);
     random_floats(random, extreme ? VALUES_SPECIAL : VALUES_NORMAL, &panel->m[0][0], 8 * MLT_PANEL_ROWS);
@@ -163,6 +162,16 @@ static void synthetic_panel(struct mlt_random *random, enum mlt_panel_kind kind,
         (&panel->scale[0][0])[i] = extreme ? (sign == 1 ? 127 : -128) : random_below(random, 256) - 128;
         (&panel->min[0][0])[i] = extreme ? 63 : random_below(random, 64);
     }
+}
+
+/* All panels of a call have the same range of codes; wide ones, and any narrower. */
+static void random_range(struct mlt_random *random, enum mlt_panel_kind kind, int *low, int *high)
+{
+    static const int widths[] = {1, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 253};
+    int lowest = kind == MLT_PANEL_BLOCK32 ? -128 : -127;
+    int width = random_below(random, 4) ? widths[random_below(random, (int)MLT_COUNT(widths))] : 127 - lowest;
+    *low = lowest + random_below(random, 127 - lowest - width + 1);
+    *high = *low + width;
 }
 
 enum act_mode { ACT_RANDOM, ACT_SMALL, ACT_HIGH, ACT_LOW, ACT_SIGNS, ACT_MODES };
@@ -215,9 +224,10 @@ static void check_dot_case(struct check *check, const struct mlt_panel *panels, 
     enum act_mode mode = (enum act_mode)random_below(random, ACT_MODES);
     random_act(random, &c, mode, q, d, sums);
     random_floats(random, random_below(random, 2) ? VALUES_NORMAL : VALUES_SPECIAL, y, (int64_t)MLT_COUNT(y));
-    check_case(check, run_dot, &c, "%s: panels %d columns %d column %d token %d tokens %d ld %d mode %d",
-               made_of, c.n_panels, panels->columns, (int)c.column, (int)c.token, (int)c.tokens, (int)c.ld,
-               (int)mode);
+    check_case(check, run_dot, &c,
+               "%s: q %d to %d panels %d columns %d column %d token %d tokens %d ld %d mode %d", made_of,
+               panels->q_low, panels->q_high, c.n_panels, panels->columns, (int)c.column, (int)c.token,
+               (int)c.tokens, (int)c.ld, (int)mode);
 }
 
 static void check_dot(struct check *check, enum mlt_panel_kind kind)
@@ -228,8 +238,14 @@ static void check_dot(struct check *check, enum mlt_panel_kind kind)
         int columns =
             kind == MLT_PANEL_BLOCK32 ? 32 * (1 + random_below(&check->random, 8)) : MLT_PANEL_COLUMNS;
         bool has_min = random_below(&check->random, 2) == 0;
-        for (int i = 0; i < MLT_MAX_PANELS; i++)
+        int low, high;
+        random_range(&check->random, kind, &low, &high);
+        for (int i = 0; i < MLT_MAX_PANELS; i++) {
+            random_bytes(&check->random, &panels[i], sizeof panels[i]);
+            panels[i].q_low = low;
+            panels[i].q_high = high;
             synthetic_panel(&check->random, kind, columns, has_min, round % 2 == 1, &panels[i]);
+        }
         check_dot_case(check, panels, "synthetic");
     }
     for (int number = 0; number < MLT_DTYPE_LIMIT; number++) {

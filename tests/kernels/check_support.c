@@ -163,9 +163,10 @@ static int64_t compare_panels(const void *expected, const void *got, size_t n, c
         if (compare_floats(a->m, b->m, sizeof a->m / 4, what, sizeof what) >= 0) field = "m";
         if (compare_bytes(a->scale, b->scale, sizeof a->scale, what, sizeof what) >= 0) field = "scale";
         if (compare_bytes(a->min, b->min, sizeof a->min, what, sizeof what) >= 0) field = "min";
-        if (a->columns != b->columns || a->kind != b->kind || a->has_min != b->has_min) {
-            snprintf(what, sizeof what, "columns %d kind %d has_min %d", b->columns, (int)b->kind,
-                     b->has_min);
+        if (a->columns != b->columns || a->kind != b->kind || a->has_min != b->has_min ||
+            a->q_low != b->q_low || a->q_high != b->q_high) {
+            snprintf(what, sizeof what, "columns %d kind %d has_min %d q %d to %d", b->columns, (int)b->kind,
+                     b->has_min, b->q_low, b->q_high);
             field = "header";
         }
         if (!field) continue;

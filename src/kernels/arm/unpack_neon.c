@@ -16,11 +16,13 @@ typedef float32x4_t read_scales(const uint8_t *const b[MLT_UNPACK_ROWS]);
 /* Inlined into each dtype's entry; read_m is NULL where the dtype has no m. */
 MLT_INLINE void unpack_block32(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
                                struct mlt_panel *panel, size_t block_bytes, place_codes *place,
-                               read_scales *read_d, read_scales *read_m)
+                               read_scales *read_d, read_scales *read_m, int q_low, int q_high)
 {
     panel->columns = columns;
     panel->kind = MLT_PANEL_BLOCK32;
     panel->has_min = read_m != NULL;
+    panel->q_low = q_low;
+    panel->q_high = q_high;
     size_t offset = (size_t)column / 32 * block_bytes;
     for (int row = 0; row < MLT_PANEL_ROWS; row += MLT_UNPACK_ROWS) {
         const uint8_t *b[MLT_UNPACK_ROWS] = {rows[row] + offset, rows[row + 1] + offset,
@@ -150,28 +152,28 @@ MLT_INLINE float32x4_t read_exponents(const uint8_t *const b[MLT_UNPACK_ROWS])
     return vreinterpretq_f32_u32(vbslq_u32(vcltq_u32(e, vdupq_n_u32(2)), subnormal, normal));
 }
 
-#define UNPACK_ENTRY(name, type, read_d, read_m)                                                             \
+#define UNPACK_ENTRY(name, type, read_d, read_m, low, high)                                                  \
     static void unpack_##type(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,        \
                               struct mlt_panel *panel)                                                       \
     {                                                                                                        \
         unpack_block32(rows, column, columns, panel, sizeof(struct mlt_block_##type), place_##type, read_d,  \
-                       read_m);                                                                              \
+                       read_m, low, high);                                                                   \
     }
 
 #define BLOCK32_DTYPES(X)                                                                                    \
-    X(Q4_0, q4_0, read_first, NULL)                                                                          \
-    X(Q4_1, q4_1, read_first, read_second)                                                                   \
-    X(Q5_0, q5_0, read_first, NULL)                                                                          \
-    X(Q5_1, q5_1, read_first, read_second)                                                                   \
-    X(Q8_0, q8_0, read_first, NULL)                                                                          \
-    X(IQ4_NL, iq4_nl, read_first, NULL)                                                                      \
-    X(MXFP4, mxfp4, read_exponents, NULL)
+    X(Q4_0, q4_0, read_first, NULL, -8, 7)                                                                   \
+    X(Q4_1, q4_1, read_first, read_second, 0, 15)                                                            \
+    X(Q5_0, q5_0, read_first, NULL, -16, 15)                                                                 \
+    X(Q5_1, q5_1, read_first, read_second, 0, 31)                                                            \
+    X(Q8_0, q8_0, read_first, NULL, -128, 127)                                                               \
+    X(IQ4_NL, iq4_nl, read_first, NULL, -127, 113)                                                           \
+    X(MXFP4, mxfp4, read_exponents, NULL, -12, 12)
 
 BLOCK32_DTYPES(UNPACK_ENTRY)
 
 void mlt_kernels_neon_unpack(struct mlt_kernels *table)
 {
-#define SET_ENTRY(name, type, read_d, read_m) table->unpack[MLT_##name] = unpack_##type;
+#define SET_ENTRY(name, type, read_d, read_m, low, high) table->unpack[MLT_##name] = unpack_##type;
     BLOCK32_DTYPES(SET_ENTRY)
 #undef SET_ENTRY
 }

@@ -346,11 +346,13 @@ MLT_INLINE void rows_tq2_0(const uint8_t *const b[MLT_UNPACK_ROWS], struct mlt_p
 
 MLT_INLINE void unpack_super(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column,
                              struct mlt_panel *panel, size_t block_bytes, enum mlt_panel_kind kind,
-                             bool has_min, unpack_rows *unpack)
+                             bool has_min, int q_low, int q_high, unpack_rows *unpack)
 {
     panel->columns = MLT_QK_K;
     panel->kind = kind;
     panel->has_min = has_min;
+    panel->q_low = q_low;
+    panel->q_high = q_high;
     size_t offset = (size_t)column / MLT_QK_K * block_bytes;
     for (int row = 0; row < MLT_PANEL_ROWS; row += MLT_UNPACK_ROWS) {
         const uint8_t *b[MLT_UNPACK_ROWS] = {rows[row] + offset, rows[row + 1] + offset,
@@ -360,28 +362,29 @@ MLT_INLINE void unpack_super(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t 
 }
 
 #define SUPER_DTYPES(X)                                                                                      \
-    X(Q2_K, q2_K, MLT_PANEL_SUPER16, true)                                                                   \
-    X(Q3_K, q3_K, MLT_PANEL_SUPER16, false)                                                                  \
-    X(Q4_K, q4_K, MLT_PANEL_SUPER32, true)                                                                   \
-    X(Q5_K, q5_K, MLT_PANEL_SUPER32, true)                                                                   \
-    X(Q6_K, q6_K, MLT_PANEL_SUPER16, false)                                                                  \
-    X(IQ4_XS, iq4_xs, MLT_PANEL_SUPER32, false)                                                              \
-    X(TQ1_0, tq1_0, MLT_PANEL_SUPER32, false)                                                                \
-    X(TQ2_0, tq2_0, MLT_PANEL_SUPER32, false)
+    X(Q2_K, q2_K, MLT_PANEL_SUPER16, true, 0, 3)                                                             \
+    X(Q3_K, q3_K, MLT_PANEL_SUPER16, false, -4, 3)                                                           \
+    X(Q4_K, q4_K, MLT_PANEL_SUPER32, true, 0, 15)                                                            \
+    X(Q5_K, q5_K, MLT_PANEL_SUPER32, true, 0, 31)                                                            \
+    X(Q6_K, q6_K, MLT_PANEL_SUPER16, false, -32, 31)                                                         \
+    X(IQ4_XS, iq4_xs, MLT_PANEL_SUPER32, false, -127, 113)                                                   \
+    X(TQ1_0, tq1_0, MLT_PANEL_SUPER32, false, -1, 1)                                                         \
+    X(TQ2_0, tq2_0, MLT_PANEL_SUPER32, false, -1, 2)
 
 /* A panel holds one superblock, so `columns` is always 256. */
-#define UNPACK_ENTRY(name, type, kind, has_min)                                                              \
+#define UNPACK_ENTRY(name, type, kind, has_min, low, high)                                                   \
     static void unpack_##type(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,        \
                               struct mlt_panel *panel)                                                       \
     {                                                                                                        \
         (void)columns;                                                                                       \
-        unpack_super(rows, column, panel, sizeof(struct mlt_block_##type), kind, has_min, rows_##type);      \
+        unpack_super(rows, column, panel, sizeof(struct mlt_block_##type), kind, has_min, low, high,         \
+                     rows_##type);                                                                           \
     }
 SUPER_DTYPES(UNPACK_ENTRY)
 
 void mlt_kernels_neon_unpack_super(struct mlt_kernels *table)
 {
-#define SET_ENTRY(name, type, kind, has_min) table->unpack[MLT_##name] = unpack_##type;
+#define SET_ENTRY(name, type, kind, has_min, low, high) table->unpack[MLT_##name] = unpack_##type;
     SUPER_DTYPES(SET_ENTRY)
 #undef SET_ENTRY
 }

@@ -70,6 +70,8 @@ static void unpack(mlt_dtype dtype, const uint8_t *const rows[MLT_PANEL_ROWS], i
     const struct mlt_dtype_info *info = mlt_dtype_info(dtype);
     panel->columns = columns;
     panel->has_min = traits->has_min;
+    panel->q_low = traits->q_low;
+    panel->q_high = traits->q_high;
     panel->kind = traits->groups == 1   ? MLT_PANEL_BLOCK32
                   : traits->groups == 8 ? MLT_PANEL_SUPER32
                                         : MLT_PANEL_SUPER16;

@@ -10,11 +10,6 @@
 #define FIELD(type, index, field)                                                                            \
     ((index) * (int64_t)sizeof(struct type) + (int64_t)offsetof(struct type, field))
 
-static inline void panel_begin256(struct mlt_panel *panel, enum mlt_panel_kind kind, bool has_min)
-{
-    panel_begin(panel, kind, MLT_PANEL_COLUMNS, has_min);
-}
-
 /* The four bytes of each lane, as four rows of unsigned (signed) integers. */
 static inline void store_bytes(int32_t (*out)[MLT_PANEL_ROWS], vi v)
 {
@@ -59,8 +54,7 @@ static void unpack_q4_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
                         struct mlt_panel *panel)
 {
     int64_t block = column / MLT_PANEL_COLUMNS;
-    (void)columns;
-    panel_begin256(panel, MLT_PANEL_SUPER32, true);
+    panel_begin(panel, MLT_PANEL_SUPER32, columns, true, 0, 15);
     prefetch_rows(rows, FIELD(mlt_block_q4_K, block, d), sizeof(struct mlt_block_q4_K));
     unpack_head_k4(rows, FIELD(mlt_block_q4_K, block, d), panel);
     for (int i = 0; i < 8; i++) { /* 16 bytes each: columns 64 * (i / 2) + 16 * (i % 2), and 32 later */
@@ -75,8 +69,7 @@ static void unpack_q5_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
                         struct mlt_panel *panel)
 {
     int64_t block = column / MLT_PANEL_COLUMNS;
-    (void)columns;
-    panel_begin256(panel, MLT_PANEL_SUPER32, true);
+    panel_begin(panel, MLT_PANEL_SUPER32, columns, true, 0, 31);
     prefetch_rows(rows, FIELD(mlt_block_q5_K, block, d), sizeof(struct mlt_block_q5_K));
     unpack_head_k4(rows, FIELD(mlt_block_q5_K, block, d), panel);
     for (int half = 0; half < 2; half++) {
@@ -95,8 +88,7 @@ static void unpack_q6_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
                         struct mlt_panel *panel)
 {
     int64_t block = column / MLT_PANEL_COLUMNS;
-    (void)columns;
-    panel_begin256(panel, MLT_PANEL_SUPER16, false);
+    panel_begin(panel, MLT_PANEL_SUPER16, columns, false, -32, 31);
     prefetch_rows(rows, FIELD(mlt_block_q6_K, block, ql), sizeof(struct mlt_block_q6_K));
     store_d(rows, FIELD(mlt_block_q6_K, block, d), panel);
     struct vi4 scales = rows_load16(rows, FIELD(mlt_block_q6_K, block, scales));
@@ -125,8 +117,7 @@ static void unpack_q2_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
 {
     int64_t block = column / MLT_PANEL_COLUMNS;
     uint32_t dm[16];
-    (void)columns;
-    panel_begin256(panel, MLT_PANEL_SUPER16, true);
+    panel_begin(panel, MLT_PANEL_SUPER16, columns, true, 0, 3);
     prefetch_rows(rows, FIELD(mlt_block_q2_K, block, scales), sizeof(struct mlt_block_q2_K));
     gather32(rows, FIELD(mlt_block_q2_K, block, d), dm);
     struct vi4 packed = rows_load16(rows, FIELD(mlt_block_q2_K, block, scales));
@@ -161,8 +152,7 @@ static void unpack_q3_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
                         struct mlt_panel *panel)
 {
     int64_t block = column / MLT_PANEL_COLUMNS;
-    (void)columns;
-    panel_begin256(panel, MLT_PANEL_SUPER16, false);
+    panel_begin(panel, MLT_PANEL_SUPER16, columns, false, -4, 3);
     prefetch_rows(rows, FIELD(mlt_block_q3_K, block, hmask), sizeof(struct mlt_block_q3_K));
     /* The block's last 16 bytes: two of codes, twelve of scales, d. */
     struct vi4 tail = rows_load16(rows, FIELD(mlt_block_q3_K, block, scales) - 2);
@@ -194,8 +184,7 @@ static void unpack_iq4_xs(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t col
 {
     __m128i values = load_table(mlt_iq4_values);
     int64_t block = column / MLT_PANEL_COLUMNS;
-    (void)columns;
-    panel_begin256(panel, MLT_PANEL_SUPER32, false);
+    panel_begin(panel, MLT_PANEL_SUPER32, columns, false, -127, 113);
     prefetch_rows(rows, FIELD(mlt_block_iq4_xs, block, d), sizeof(struct mlt_block_iq4_xs));
     struct vi4 head = rows_load16(rows, FIELD(mlt_block_iq4_xs, block, d));
     vi low = head.b, high = vi_shr32(head.a, 16); /* four bits and two bits a group */
@@ -221,8 +210,7 @@ static void unpack_tq2_0(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colu
                          struct mlt_panel *panel)
 {
     int64_t block = column / MLT_PANEL_COLUMNS;
-    (void)columns;
-    panel_begin256(panel, MLT_PANEL_SUPER32, false);
+    panel_begin(panel, MLT_PANEL_SUPER32, columns, false, -1, 2);
     prefetch_rows(rows, FIELD(mlt_block_tq2_0, block, qs), sizeof(struct mlt_block_tq2_0));
     store_d(rows, FIELD(mlt_block_tq2_0, block, d), panel);
     store_unit_scales(panel);
@@ -259,8 +247,7 @@ static void unpack_tq1_0(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colu
 {
     int64_t block = column / MLT_PANEL_COLUMNS;
     uint32_t qh[16];
-    (void)columns;
-    panel_begin256(panel, MLT_PANEL_SUPER32, false);
+    panel_begin(panel, MLT_PANEL_SUPER32, columns, false, -1, 1);
     prefetch_rows(rows, FIELD(mlt_block_tq1_0, block, qs), sizeof(struct mlt_block_tq1_0));
     gather32(rows, FIELD(mlt_block_tq1_0, block, qh), qh);
     store_d(rows, FIELD(mlt_block_tq1_0, block, d), panel);

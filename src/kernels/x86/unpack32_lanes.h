@@ -34,7 +34,7 @@ static void unpack_q4_0(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
 {
     uint16_t d[MAX_BLOCKS][16];
     int64_t first = column / 32;
-    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false);
+    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false, -8, 7);
     prefetch_rows(rows, FIELD(mlt_block_q4_0, first, d), columns / 32 * (int)sizeof(struct mlt_block_q4_0));
     for (int b = 0; b < columns / 32; b++) {
         gather16(rows, FIELD(mlt_block_q4_0, first + b, d), d[b]);
@@ -50,7 +50,7 @@ static void unpack_q4_1(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
 {
     uint32_t dm[MAX_BLOCKS][16];
     int64_t first = column / 32;
-    panel_begin(panel, MLT_PANEL_BLOCK32, columns, true);
+    panel_begin(panel, MLT_PANEL_BLOCK32, columns, true, 0, 15);
     prefetch_rows(rows, FIELD(mlt_block_q4_1, first, d), columns / 32 * (int)sizeof(struct mlt_block_q4_1));
     for (int b = 0; b < columns / 32; b++) {
         gather32(rows, FIELD(mlt_block_q4_1, first + b, d), dm[b]);
@@ -72,7 +72,7 @@ static void unpack_q5_0(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
     uint16_t d[MAX_BLOCKS][16];
     uint32_t qh[MAX_BLOCKS][16];
     int64_t first = column / 32;
-    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false);
+    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false, -16, 15);
     prefetch_rows(rows, FIELD(mlt_block_q5_0, first, d), columns / 32 * (int)sizeof(struct mlt_block_q5_0));
     for (int b = 0; b < columns / 32; b++) {
         gather16(rows, FIELD(mlt_block_q5_0, first + b, d), d[b]);
@@ -92,7 +92,7 @@ static void unpack_q5_1(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
 {
     uint32_t dm[MAX_BLOCKS][16], qh[MAX_BLOCKS][16];
     int64_t first = column / 32;
-    panel_begin(panel, MLT_PANEL_BLOCK32, columns, true);
+    panel_begin(panel, MLT_PANEL_BLOCK32, columns, true, 0, 31);
     prefetch_rows(rows, FIELD(mlt_block_q5_1, first, d), columns / 32 * (int)sizeof(struct mlt_block_q5_1));
     for (int b = 0; b < columns / 32; b++) {
         gather32(rows, FIELD(mlt_block_q5_1, first + b, d), dm[b]);
@@ -112,7 +112,7 @@ static void unpack_q8_0(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
 {
     uint16_t d[MAX_BLOCKS][16];
     int64_t first = column / 32;
-    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false);
+    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false, -128, 127);
     prefetch_rows(rows, FIELD(mlt_block_q8_0, first, d), columns / 32 * (int)sizeof(struct mlt_block_q8_0));
     for (int b = 0; b < columns / 32; b++) {
         gather16(rows, FIELD(mlt_block_q8_0, first + b, d), d[b]);
@@ -128,7 +128,7 @@ static void unpack_iq4_nl(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t col
     __m128i values = load_table(mlt_iq4_values);
     uint16_t d[MAX_BLOCKS][16];
     int64_t first = column / 32;
-    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false);
+    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false, -127, 113);
     prefetch_rows(rows, FIELD(mlt_block_iq4_nl, first, d),
                   columns / 32 * (int)sizeof(struct mlt_block_iq4_nl));
     for (int b = 0; b < columns / 32; b++) {
@@ -146,7 +146,7 @@ static void unpack_mxfp4(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colu
     __m128i values = load_table(mlt_e2m1_doubled);
     uint32_t e[MAX_BLOCKS][16];
     int64_t first = column / 32;
-    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false);
+    panel_begin(panel, MLT_PANEL_BLOCK32, columns, false, -12, 12);
     prefetch_rows(rows, FIELD(mlt_block_mxfp4, first, e), columns / 32 * (int)sizeof(struct mlt_block_mxfp4));
     for (int b = 0; b < columns / 32; b++) {
         for (int r = 0; r < MLT_PANEL_ROWS; r++)

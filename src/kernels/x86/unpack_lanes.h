@@ -15,11 +15,14 @@
 
 #include <string.h>
 
-static inline void panel_begin(struct mlt_panel *panel, enum mlt_panel_kind kind, int columns, bool has_min)
+static inline void panel_begin(struct mlt_panel *panel, enum mlt_panel_kind kind, int columns, bool has_min,
+                               int q_low, int q_high)
 {
     panel->kind = kind;
     panel->columns = columns;
     panel->has_min = has_min;
+    panel->q_low = q_low;
+    panel->q_high = q_high;
 }
 
 /* Stores 16 columns of codes, from column 4 * quad on. */
