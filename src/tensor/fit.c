@@ -345,7 +345,7 @@ SPECIALISED void fit_affine(const float *x, const float *weights, int groups, in
         fits[g] = (struct mlt_affine){flat ? 0 : a.scale[g], flat ? -a.origin[g] : -a.min[g]};
         for (int i = 0; i < n; i++) {
             float code = round_code(a.inverse[g] * (x[g * n + i] - a.origin[g]), high);
-            q[g * n + i] = flat ? 0 : (uint8_t)code;
+            q[g * n + i] = (uint8_t)(flat ? 0.0f : code);
         }
     }
 }
