@@ -121,6 +121,14 @@ typedef void mlt_unpack_kernel(const uint8_t *const rows[MLT_PANEL_ROWS], int64_
 typedef void mlt_dot_kernel(const struct mlt_panel *panels, int n_panels, int64_t column,
                             const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld);
 
+/*
+ * The same product for sixteen whole rows and one token, without a panel in between: y[r] starts as +0 and
+ * takes in all blocks of rows[r] in ascending order. For few tokens; NULL in the table where a level has
+ * nothing better than unpack and dot.
+ */
+typedef void mlt_rows_kernel(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,
+                             int64_t token, float y[MLT_PANEL_ROWS]);
+
 /* Quantises one token's row: x[columns] to q[columns], d[columns / block], sums[columns / 16]; block 32 or
  * 256. */
 typedef void mlt_quantize_kernel(const float *x, int64_t columns, int block, int8_t *q, float *d,
@@ -200,6 +208,7 @@ struct mlt_kernels {
     mlt_quantize_kernel *quantize;
     mlt_unpack_kernel *unpack[MLT_DTYPE_LIMIT]; /* by dtype; NULL for what is not quantised */
     mlt_dot_kernel *dot_block32, *dot_super32, *dot_super16;
+    mlt_rows_kernel *rows[MLT_DTYPE_LIMIT]; /* by dtype; optional */
     mlt_dot_float_kernel *dot_f32, *dot_f16, *dot_bf16;
     mlt_score_kernel *score_f32, *score_f16;
     mlt_mix_kernel *mix_f32, *mix_f16;

@@ -145,14 +145,36 @@ static mlt_dot_kernel *dot_for(const struct mlt_kernels *kernels, enum mlt_panel
                                        : kernels->dot_super16;
 }
 
-/* Unpacks panel `p` of the rows from `row` on; rows past the matrix's end repeat the last one. */
+/* Sixteen rows from `row` on; past the matrix's end the last one is repeated. */
+static void panel_rows(const struct mlt_matrix *w, int64_t row, const uint8_t *rows[MLT_PANEL_ROWS])
+{
+    for (int r = 0; r < MLT_PANEL_ROWS; r++)
+        rows[r] = w->data + (uint64_t)MLT_MIN(row + r, w->rows - 1) * w->row_bytes;
+}
+
 static void unpack_panel(const struct mlt_kernels *kernels, const struct mlt_matrix *w, int64_t row,
                          int64_t column, int columns, struct mlt_panel *panel)
 {
     const uint8_t *rows[MLT_PANEL_ROWS];
-    for (int r = 0; r < MLT_PANEL_ROWS; r++)
-        rows[r] = w->data + (uint64_t)MLT_MIN(row + r, w->rows - 1) * w->row_bytes;
+    panel_rows(w, row, rows);
     kernels->unpack[w->dtype](rows, column, columns, panel);
+}
+
+/* Few tokens: rows straight from memory where the level can, one token after the other. */
+static void multiply_rows(const struct run *run, const struct mlt_product *product, int64_t row, int64_t rows,
+                          const struct mlt_act *act)
+{
+    const struct mlt_matrix *w = product->w;
+    for (int64_t r = row; r < row + rows; r += MLT_PANEL_ROWS) {
+        const uint8_t *bytes[MLT_PANEL_ROWS];
+        panel_rows(w, r, bytes);
+        for (int64_t t = 0; t < run->tokens; t++) {
+            float y[MLT_PANEL_ROWS];
+            run->matmul->kernels->rows[w->dtype](bytes, act, t, y);
+            memcpy(product->out + t * product->ld + r, y,
+                   (size_t)MLT_MIN(row + rows - r, MLT_PANEL_ROWS) * sizeof(float));
+        }
+    }
 }
 
 static void multiply_quantized(const struct run *run, const struct mlt_product *product, int64_t row,
@@ -226,7 +248,9 @@ static void multiply_task(void *argument, int thread, int threads)
         const struct mlt_matrix *w = product->w;
         int64_t row = (piece - run->pieces[i]) * PIECE_ROWS, rows = MLT_MIN(w->rows - row, PIECE_ROWS);
         int form = form_of(matmul, w->dtype);
-        if (form >= 0)
+        if (form >= 0 && run->tokens < MANY_TOKENS && matmul->kernels->rows[w->dtype])
+            multiply_rows(run, product, row, rows, &run->act[form]);
+        else if (form >= 0)
             multiply_quantized(run, product, row, rows, &run->act[form], &scratch);
         else if (mlt_dtype_info(w->dtype)->quantised)
             multiply_decoded(run, product, row, rows, &scratch);

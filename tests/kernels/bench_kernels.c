@@ -122,6 +122,13 @@ static void run_product(const struct mlt_kernels *table, void *context)
 {
     struct product *p = context;
     for (int64_t row = 0; row < p->rows; row += p->panels * MLT_PANEL_ROWS) {
+        if (p->tokens == 1 && table->rows[p->dtype]) {
+            const uint8_t *rows[MLT_PANEL_ROWS];
+            for (int r = 0; r < MLT_PANEL_ROWS; r++)
+                rows[r] = p->w + (size_t)(row + r) * p->row_bytes;
+            table->rows[p->dtype](rows, &p->act, 0, p->y);
+            continue;
+        }
         memset(p->y, 0, (size_t)(p->tokens * p->panels * MLT_PANEL_ROWS) * sizeof(float));
         for (int64_t column = 0; column < p->columns; column += MLT_PANEL_COLUMNS) {
             for (int i = 0; i < p->panels; i++) {

@@ -68,6 +68,19 @@ static void broken_unpack(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t col
         break_input(last, mlt_dtype_row_bytes(unpack_dtype, columns));
 }
 
+/* Scalar C has no such kernel: the panels' way is what is broken. */
+static void broken_rows(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act, int64_t token,
+                        float y[MLT_PANEL_ROWS])
+{
+    static struct mlt_kernels scalar;
+    if (!scalar.quantize) mlt_kernels_init(&scalar, 0);
+    rows_by_panels(&scalar, unpack_dtype, rows, act, token, y);
+    void *volatile output = y; /* the compiler knows how long y is, and warns */
+    break_output(output, MLT_PANEL_ROWS * sizeof *y, sizeof *y);
+    size_t row_bytes = mlt_dtype_row_bytes(unpack_dtype, act->columns);
+    break_input(fault == FAULT_READ_BEFORE ? rows[0] : rows[MLT_PANEL_ROWS - 1], row_bytes);
+}
+
 static void broken_dot(const struct mlt_panel *panels, int n_panels, int64_t column,
                        const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
 {
@@ -209,7 +222,10 @@ int check_broken(uint64_t seed)
             size_t offset = offsetof(struct mlt_kernels, unpack) + (size_t)dtype * sizeof scalar.unpack[0];
             missed += try_fault(&scalar, mlt_dtype_info(unpack_dtype)->name, offset,
                                 (any_kernel *)broken_unpack, seed);
-            tried++;
+            offset = offsetof(struct mlt_kernels, rows) + (size_t)dtype * sizeof scalar.rows[0];
+            missed += try_fault(&scalar, mlt_dtype_info(unpack_dtype)->name, offset,
+                                (any_kernel *)broken_rows, seed);
+            tried += 2;
         }
     }
     printf("self-test: %d faults tried, %d wrong verdicts\n", tried, missed);

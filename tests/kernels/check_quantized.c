@@ -66,10 +66,9 @@ struct unpack_case {
     const struct mlt_panel *panel;
 };
 
-static void run_unpack(const struct mlt_kernels *table, const void *context)
+/* The sixteen rows of a case, guarded. */
+static void guard_rows(const struct unpack_case *c, const uint8_t *rows[MLT_PANEL_ROWS])
 {
-    const struct unpack_case *c = context;
-    const uint8_t *rows[MLT_PANEL_ROWS];
     const uint8_t *matrix = c->one_matrix ? guard_input(c->blocks, c->row_bytes * (size_t)c->rows) : NULL;
     for (int r = 0; r < MLT_PANEL_ROWS; r++) {
         if (r >= c->rows)
@@ -79,6 +78,13 @@ static void run_unpack(const struct mlt_kernels *table, const void *context)
         else
             rows[r] = guard_input(c->blocks + (size_t)r * c->row_bytes, c->row_bytes);
     }
+}
+
+static void run_unpack(const struct mlt_kernels *table, const void *context)
+{
+    const struct unpack_case *c = context;
+    const uint8_t *rows[MLT_PANEL_ROWS];
+    guard_rows(c, rows);
     struct mlt_panel *panel = guard_output(c->panel, sizeof *panel, COMPARE_PANELS);
     table->unpack[c->dtype](rows, c->column, c->columns, panel);
 }
@@ -126,21 +132,31 @@ struct dot_case {
     const float *y;
 };
 
-static void run_dot(const struct mlt_kernels *table, const void *context)
+static struct mlt_act guard_act(const struct dot_case *c)
 {
-    const struct dot_case *c = context;
     size_t elements = (size_t)(c->act_tokens * c->act.columns);
-    const struct mlt_panel *panels = guard_input(c->panels, (size_t)c->n_panels * sizeof *panels);
     struct mlt_act act = c->act;
     act.q = guard_input(act.q, elements);
     act.d = guard_input(act.d, elements / (size_t)act.block * sizeof(float));
     act.sums = guard_input(act.sums, elements / 16 * sizeof(int16_t));
+    return act;
+}
+
+static mlt_dot_kernel *dot_of(const struct mlt_kernels *table, enum mlt_panel_kind kind)
+{
+    return kind == MLT_PANEL_BLOCK32   ? table->dot_block32
+           : kind == MLT_PANEL_SUPER32 ? table->dot_super32
+                                       : table->dot_super16;
+}
+
+static void run_dot(const struct mlt_kernels *table, const void *context)
+{
+    const struct dot_case *c = context;
+    const struct mlt_panel *panels = guard_input(c->panels, (size_t)c->n_panels * sizeof *panels);
+    struct mlt_act act = guard_act(c);
     size_t outputs = (size_t)((c->tokens - 1) * c->ld + c->n_panels * MLT_PANEL_ROWS);
     float *y = guard_output(c->y, outputs * sizeof(float), COMPARE_FLOATS);
-    mlt_dot_kernel *dot = panels->kind == MLT_PANEL_BLOCK32   ? table->dot_block32
-                          : panels->kind == MLT_PANEL_SUPER32 ? table->dot_super32
-                                                              : table->dot_super16;
-    dot(panels, c->n_panels, c->column, &act, c->token, c->tokens, y, c->ld);
+    dot_of(table, panels->kind)(panels, c->n_panels, c->column, &act, c->token, c->tokens, y, c->ld);
 }
 
 /* Any panel that the contract allows. `extreme`: all values at the ends of their ranges. */
@@ -273,6 +289,71 @@ static void check_dot(struct check *check, enum mlt_panel_kind kind)
     free(panels);
 }
 
+/* ---- rows ---- */
+
+void rows_by_panels(const struct mlt_kernels *table, mlt_dtype dtype,
+                    const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act, int64_t token,
+                    float y[MLT_PANEL_ROWS])
+{
+    static struct mlt_panel panel;
+    memset(y, 0, MLT_PANEL_ROWS * sizeof *y);
+    for (int64_t column = 0; column < act->columns; column += MLT_PANEL_COLUMNS) {
+        int columns = (int)MLT_MIN(act->columns - column, MLT_PANEL_COLUMNS);
+        table->unpack[dtype](rows, column, columns, &panel);
+        dot_of(table, panel.kind)(&panel, 1, column, act, token, 1, y, MLT_PANEL_ROWS);
+    }
+}
+
+struct rows_case {
+    struct unpack_case w;
+    struct dot_case x;
+};
+
+static void run_rows(const struct mlt_kernels *table, const void *context)
+{
+    const struct rows_case *c = context;
+    const uint8_t *rows[MLT_PANEL_ROWS];
+    guard_rows(&c->w, rows);
+    struct mlt_act act = guard_act(&c->x);
+    float *y = guard_output(NULL, MLT_PANEL_ROWS * sizeof(float), COMPARE_FLOATS);
+    if (table->rows[c->w.dtype])
+        table->rows[c->w.dtype](rows, &act, c->x.token, y);
+    else
+        rows_by_panels(table, c->w.dtype, rows, &act, c->x.token, y);
+}
+
+static void check_rows(struct check *check, mlt_dtype dtype)
+{
+    enum { MAX_TOKENS = 3, MAX_COLUMNS = 5 * MLT_PANEL_COLUMNS };
+    static int8_t q[MAX_TOKENS * MAX_COLUMNS];
+    static float d[MAX_TOKENS * MAX_COLUMNS / 32];
+    static int16_t sums[MAX_TOKENS * MAX_COLUMNS / 16];
+    const struct mlt_dtype_info *info = mlt_dtype_info(dtype);
+    uint8_t *blocks = test_alloc(MLT_PANEL_ROWS * mlt_dtype_row_bytes(dtype, MAX_COLUMNS));
+    struct mlt_random *random = &check->random;
+    for (int round = 0; round < 4 * check->rounds; round++) {
+        for (int mode = 0; mode < BLOCK_MODES; mode++) {
+            int64_t columns =
+                info->block_length * (1 + random_below(random, MAX_COLUMNS / info->block_length));
+            struct rows_case c = {.w = {.blocks = blocks,
+                                        .row_bytes = mlt_dtype_row_bytes(dtype, columns),
+                                        .dtype = dtype,
+                                        .rows = 1 + random_below(random, MLT_PANEL_ROWS),
+                                        .one_matrix = random_below(random, 2) == 0}};
+            c.x.act.block = info->block_length;
+            c.x.act.columns = columns;
+            c.x.act_tokens = 1 + random_below(random, MAX_TOKENS);
+            c.x.token = random_below(random, (int)c.x.act_tokens);
+            enum act_mode act = (enum act_mode)random_below(random, ACT_MODES);
+            random_act(random, &c.x, act, q, d, sums);
+            random_blocks(random, dtype, (enum block_mode)mode, blocks, columns * MLT_PANEL_ROWS);
+            check_case(check, run_rows, &c, "columns %d rows %d mode %d activations %d", (int)columns,
+                       c.w.rows, mode, (int)act);
+        }
+    }
+    free(blocks);
+}
+
 void check_quantized(struct check *check, const char *filter)
 {
     const struct mlt_kernels *a = check->scalar, *b = check->variant;
@@ -282,6 +363,12 @@ void check_quantized(struct check *check, const char *filter)
         char name[32];
         snprintf(name, sizeof name, "unpack %s", mlt_dtype_info((mlt_dtype)dtype)->name);
         if (check_begin(check, name, filter)) check_unpack(check, (mlt_dtype)dtype);
+    }
+    for (int dtype = 0; dtype < MLT_DTYPE_LIMIT; dtype++) {
+        if (a->rows[dtype] == b->rows[dtype]) continue;
+        char name[32];
+        snprintf(name, sizeof name, "rows %s", mlt_dtype_info((mlt_dtype)dtype)->name);
+        if (check_begin(check, name, filter)) check_rows(check, (mlt_dtype)dtype);
     }
     if (a->dot_block32 != b->dot_block32 && check_begin(check, "dot_block32", filter))
         check_dot(check, MLT_PANEL_BLOCK32);

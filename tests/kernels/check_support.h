@@ -85,6 +85,10 @@ void *test_alloc(size_t size);
 void check_quantized(struct check *check, const char *filter);
 void check_float(struct check *check, const char *filter);
 void check_elementwise(struct check *check, const char *filter);
+/* What table->rows[dtype] does, by the table's unpack and dot. */
+void rows_by_panels(const struct mlt_kernels *table, mlt_dtype dtype,
+                    const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act, int64_t token,
+                    float y[MLT_PANEL_ROWS]);
 /* True, with check->entry set, where `entry` matches the filter (NULL: all). */
 bool check_begin(struct check *check, const char *entry, const char *filter);
 
