@@ -13,6 +13,18 @@
 
 #include <math.h>
 
+/* What a half that was rounded from `scale` can do: the float scale within the half's range. */
+static float limit_scale(float scale)
+{
+    return scale > 65504.0f ? 65504.0f : scale < -65504.0f ? -65504.0f : scale;
+}
+
+/* 0 where 1 / scale would overflow: such a scale is zero as a half. */
+static float inverse_of(float scale)
+{
+    return scale > 1e-37f || scale < -1e-37f ? 1 / scale : 0;
+}
+
 /* For values that are not negative: floor(value), at most `high`. */
 static uint8_t floor_code(float value, int high)
 {
@@ -39,11 +51,11 @@ static uint16_t encode_signed(const float *x, const float *importance, int level
         int8_t fitted[MLT_QK];
         weights_of_block(x, importance, weights);
         stored = mlt_scale_to_half(mlt_fit_signed(x, weights, MLT_QK, levels, fitted));
-        inverse = mlt_inverse_of_scale(mlt_half_to_float_inline(stored));
+        inverse = inverse_of(mlt_half_to_float_inline(stored));
     } else {
-        float scale = mlt_limit_scale(mlt_extreme(x, MLT_QK) / (float)-levels);
+        float scale = limit_scale(mlt_extreme(x, MLT_QK) / (float)-levels);
         stored = mlt_scale_to_half(scale);
-        inverse = mlt_inverse_of_scale(scale);
+        inverse = inverse_of(scale);
     }
     for (int i = 0; i < MLT_QK; i++)
         q[i] = floor_code(x[i] * inverse + ((float)levels + 0.5f), 2 * levels - 1);
@@ -59,12 +71,11 @@ static void encode_affine(const float *x, const float *importance, int top, uint
         static const struct mlt_affine_search search = {-0.9f, 0.05f, 36, false};
         float weights[MLT_QK];
         weights_of_block(x, importance, weights);
-        struct mlt_affine fit;
-        mlt_fit_affine(x, weights, 1, top, &search, q, &fit);
+        struct mlt_affine fit = mlt_fit_affine(x, weights, MLT_QK, top, &search, q);
         *d = mlt_scale_to_half(fit.scale);
         *m = mlt_scale_to_half(-fit.min);
         min = mlt_half_to_float_inline(*m);
-        inverse = mlt_inverse_of_scale(mlt_half_to_float_inline(*d));
+        inverse = inverse_of(mlt_half_to_float_inline(*d));
     } else {
         float max = x[0];
         min = x[0];
@@ -72,14 +83,20 @@ static void encode_affine(const float *x, const float *importance, int top, uint
             min = x[i] < min ? x[i] : min;
             max = x[i] > max ? x[i] : max;
         }
-        min = mlt_limit_scale(min);
-        float scale = mlt_limit_scale((max - min) / (float)top);
+        min = limit_scale(min);
+        float scale = limit_scale((max - min) / (float)top);
         *d = mlt_scale_to_half(scale);
         *m = mlt_scale_to_half(min);
-        inverse = mlt_inverse_of_scale(scale);
+        inverse = inverse_of(scale);
     }
     for (int i = 0; i < MLT_QK; i++)
         q[i] = floor_code((x[i] - min) * inverse + 0.5f, top);
+}
+
+static void pack_nibbles(const uint8_t q[MLT_QK], uint8_t qs[MLT_QK / 2])
+{
+    for (int i = 0; i < MLT_QK / 2; i++)
+        qs[i] = (uint8_t)((q[i] & 15) | q[i + MLT_QK / 2] << 4);
 }
 
 static void pack_fifth_bits(const uint8_t q[MLT_QK], uint8_t qh[4])
@@ -94,7 +111,7 @@ void mlt_encode_q4_0(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_q4_0 out;
     uint8_t q[MLT_QK];
     out.d = encode_signed(x, importance, 8, q);
-    mlt_pack_nibbles(q, out.qs);
+    pack_nibbles(q, out.qs);
     memcpy(block, &out, sizeof out);
 }
 
@@ -103,7 +120,7 @@ void mlt_encode_q5_0(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_q5_0 out;
     uint8_t q[MLT_QK];
     out.d = encode_signed(x, importance, 16, q);
-    mlt_pack_nibbles(q, out.qs);
+    pack_nibbles(q, out.qs);
     pack_fifth_bits(q, out.qh);
     memcpy(block, &out, sizeof out);
 }
@@ -113,7 +130,7 @@ void mlt_encode_q4_1(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_q4_1 out;
     uint8_t q[MLT_QK];
     encode_affine(x, importance, 15, &out.d, &out.m, q);
-    mlt_pack_nibbles(q, out.qs);
+    pack_nibbles(q, out.qs);
     memcpy(block, &out, sizeof out);
 }
 
@@ -122,7 +139,7 @@ void mlt_encode_q5_1(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_q5_1 out;
     uint8_t q[MLT_QK];
     encode_affine(x, importance, 31, &out.d, &out.m, q);
-    mlt_pack_nibbles(q, out.qs);
+    pack_nibbles(q, out.qs);
     pack_fifth_bits(q, out.qh);
     memcpy(block, &out, sizeof out);
 }
@@ -132,8 +149,8 @@ void mlt_encode_q8_0(const float *x, const float *importance, uint8_t *block)
 {
     (void)importance;
     struct mlt_block_q8_0 out;
-    float scale = mlt_limit_scale(fabsf(mlt_extreme(x, MLT_QK)) / 127);
-    float inverse = mlt_inverse_of_scale(scale);
+    float scale = limit_scale(fabsf(mlt_extreme(x, MLT_QK)) / 127);
+    float inverse = inverse_of(scale);
     out.d = mlt_scale_to_half(scale);
     for (int i = 0; i < MLT_QK; i++)
         out.qs[i] = (int8_t)mlt_round_half_away(x[i] * inverse, 127);

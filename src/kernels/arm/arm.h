@@ -22,6 +22,8 @@
 
 void mlt_kernels_neon_unpack(struct mlt_kernels *table);
 void mlt_kernels_neon_unpack_super(struct mlt_kernels *table);
+void mlt_kernels_neon_rows(struct mlt_kernels *table);
+void mlt_kernels_dotprod_rows(struct mlt_kernels *table);
 void mlt_kernels_neon_float(struct mlt_kernels *table);
 void mlt_kernels_neon_attention(struct mlt_kernels *table);
 void mlt_kernels_neon_elementwise(struct mlt_kernels *table);

@@ -9,6 +9,7 @@ void mlt_kernels_init_neon(struct mlt_kernels *table)
     table->dot_super16 = mlt_dot_super16_neon;
     mlt_kernels_neon_unpack(table);
     mlt_kernels_neon_unpack_super(table);
+    mlt_kernels_neon_rows(table);
     mlt_kernels_neon_float(table);
     mlt_kernels_neon_attention(table);
     mlt_kernels_neon_elementwise(table);

@@ -140,18 +140,6 @@ PLACE(mxfp4)
     place_values(b, offsetof(struct mlt_block_mxfp4, qs), mlt_e2m1_doubled, out);
 }
 
-/* 2^(e - 128), half of the scale since the codes are doubled; subnormal for e < 2. */
-MLT_INLINE float32x4_t read_exponents(const uint8_t *const b[MLT_UNPACK_ROWS])
-{
-    uint32x4_t e = vdupq_n_u32(b[0][0]);
-    e = vsetq_lane_u32(b[1][0], e, 1);
-    e = vsetq_lane_u32(b[2][0], e, 2);
-    e = vsetq_lane_u32(b[3][0], e, 3);
-    uint32x4_t normal = vshlq_n_u32(vsubq_u32(e, vdupq_n_u32(1)), 23);
-    uint32x4_t subnormal = vshlq_u32(vdupq_n_u32(0x00200000), vreinterpretq_s32_u32(e));
-    return vreinterpretq_f32_u32(vbslq_u32(vcltq_u32(e, vdupq_n_u32(2)), subnormal, normal));
-}
-
 #define UNPACK_ENTRY(name, type, read_d, read_m, low, high)                                                  \
     static void unpack_##type(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,        \
                               struct mlt_panel *panel)                                                       \
@@ -167,7 +155,7 @@ MLT_INLINE float32x4_t read_exponents(const uint8_t *const b[MLT_UNPACK_ROWS])
     X(Q5_1, q5_1, read_first, read_second, 0, 31)                                                            \
     X(Q8_0, q8_0, read_first, NULL, -128, 127)                                                               \
     X(IQ4_NL, iq4_nl, read_first, NULL, -127, 113)                                                           \
-    X(MXFP4, mxfp4, read_exponents, NULL, -12, 12)
+    X(MXFP4, mxfp4, mlt_exponents4, NULL, -12, 12)
 
 BLOCK32_DTYPES(UNPACK_ENTRY)
 
