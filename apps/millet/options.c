@@ -187,7 +187,7 @@ int cli_parse(const struct cli_verb *verb, int argc, char **argv, char ***operan
     opterr = 0;
     optind = 1;
     for (;;) {
-        int word = optind, code = getopt_long(argc, argv, shorts, longs, NULL);
+        int code = getopt_long(argc, argv, shorts, longs, NULL);
         if (code < 0) break;
         const struct cli_option *row = NULL;
         if (code == 'h' || code == HELP || code == MAN) {
@@ -197,10 +197,9 @@ int cli_parse(const struct cli_verb *verb, int argc, char **argv, char ***operan
         }
         if (code == ':')
             return cli_usage("%s needs a value; see millet %s --help", argv[optind - 1], verb->name);
-        if (code == '?') {
+        if (code == '?') { /* optopt is the letter, or 0 where a long option is unknown */
             char letter[3] = {'-', (char)optopt, 0};
-            bool is_long = word < argc && strncmp(argv[word], "--", 2) == 0;
-            return unknown_option(longs, n + 1, is_long ? argv[word] : letter);
+            return unknown_option(longs, n + 1, optopt > 0 && optopt < FIRST ? letter : argv[optind - 1]);
         }
         if (code >= FIRST) row = rows[code - FIRST];
         for (int i = 0; i < n && !row; i++)

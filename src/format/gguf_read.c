@@ -245,10 +245,11 @@ static millet_status read_tensor(struct cursor *cursor, struct mlt_arena *arena,
     uint64_t begin = cursor->at;
     uint32_t n_dims, type;
     MLT_TRY(take_u32(cursor, "the number of dimensions", &n_dims, err));
-    if (n_dims < 1 || n_dims > MLT_MAX_DIMS)
+    if (n_dims > MLT_MAX_DIMS)
         return mlt_fail_at(err, MILLET_BAD_FORMAT, path, cursor->item, begin,
-                           "%" PRIu32 " dimensions; a tensor has 1 to %d", n_dims, MLT_MAX_DIMS);
-    tensor->n_dims = (int)n_dims;
+                           "%" PRIu32 " dimensions; a tensor has at most %d", n_dims, MLT_MAX_DIMS);
+    tensor->ne[0] = 1;
+    tensor->n_dims = n_dims ? (int)n_dims : 1; /* no dimension: a single number */
     for (uint32_t i = 0; i < n_dims; i++) {
         uint64_t length;
         begin = cursor->at;

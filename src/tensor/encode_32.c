@@ -13,18 +13,6 @@
 
 #include <math.h>
 
-/* What a half that was rounded from `scale` can do: the float scale within the half's range. */
-static float limit_scale(float scale)
-{
-    return scale > 65504.0f ? 65504.0f : scale < -65504.0f ? -65504.0f : scale;
-}
-
-/* 0 where 1 / scale would overflow: such a scale is zero as a half. */
-static float inverse_of(float scale)
-{
-    return scale > 1e-37f || scale < -1e-37f ? 1 / scale : 0;
-}
-
 /* For values that are not negative: floor(value), at most `high`. */
 static uint8_t floor_code(float value, int high)
 {
@@ -51,11 +39,11 @@ static uint16_t encode_signed(const float *x, const float *importance, int level
         int8_t fitted[MLT_QK];
         weights_of_block(x, importance, weights);
         stored = mlt_scale_to_half(mlt_fit_signed(x, weights, MLT_QK, levels, fitted));
-        inverse = inverse_of(mlt_half_to_float_inline(stored));
+        inverse = mlt_inverse_of_scale(mlt_half_to_float_inline(stored));
     } else {
-        float scale = limit_scale(mlt_extreme(x, MLT_QK) / (float)-levels);
+        float scale = mlt_limit_scale(mlt_extreme(x, MLT_QK) / (float)-levels);
         stored = mlt_scale_to_half(scale);
-        inverse = inverse_of(scale);
+        inverse = mlt_inverse_of_scale(scale);
     }
     for (int i = 0; i < MLT_QK; i++)
         q[i] = floor_code(x[i] * inverse + ((float)levels + 0.5f), 2 * levels - 1);
@@ -71,11 +59,12 @@ static void encode_affine(const float *x, const float *importance, int top, uint
         static const struct mlt_affine_search search = {-0.9f, 0.05f, 36, false};
         float weights[MLT_QK];
         weights_of_block(x, importance, weights);
-        struct mlt_affine fit = mlt_fit_affine(x, weights, MLT_QK, top, &search, q);
+        struct mlt_affine fit;
+        mlt_fit_affine(x, weights, 1, top, &search, q, &fit);
         *d = mlt_scale_to_half(fit.scale);
         *m = mlt_scale_to_half(-fit.min);
         min = mlt_half_to_float_inline(*m);
-        inverse = inverse_of(mlt_half_to_float_inline(*d));
+        inverse = mlt_inverse_of_scale(mlt_half_to_float_inline(*d));
     } else {
         float max = x[0];
         min = x[0];
@@ -83,20 +72,14 @@ static void encode_affine(const float *x, const float *importance, int top, uint
             min = x[i] < min ? x[i] : min;
             max = x[i] > max ? x[i] : max;
         }
-        min = limit_scale(min);
-        float scale = limit_scale((max - min) / (float)top);
+        min = mlt_limit_scale(min);
+        float scale = mlt_limit_scale((max - min) / (float)top);
         *d = mlt_scale_to_half(scale);
         *m = mlt_scale_to_half(min);
-        inverse = inverse_of(scale);
+        inverse = mlt_inverse_of_scale(scale);
     }
     for (int i = 0; i < MLT_QK; i++)
         q[i] = floor_code((x[i] - min) * inverse + 0.5f, top);
-}
-
-static void pack_nibbles(const uint8_t q[MLT_QK], uint8_t qs[MLT_QK / 2])
-{
-    for (int i = 0; i < MLT_QK / 2; i++)
-        qs[i] = (uint8_t)((q[i] & 15) | q[i + MLT_QK / 2] << 4);
 }
 
 static void pack_fifth_bits(const uint8_t q[MLT_QK], uint8_t qh[4])
@@ -111,7 +94,7 @@ void mlt_encode_q4_0(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_q4_0 out;
     uint8_t q[MLT_QK];
     out.d = encode_signed(x, importance, 8, q);
-    pack_nibbles(q, out.qs);
+    mlt_pack_nibbles(q, out.qs);
     memcpy(block, &out, sizeof out);
 }
 
@@ -120,7 +103,7 @@ void mlt_encode_q5_0(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_q5_0 out;
     uint8_t q[MLT_QK];
     out.d = encode_signed(x, importance, 16, q);
-    pack_nibbles(q, out.qs);
+    mlt_pack_nibbles(q, out.qs);
     pack_fifth_bits(q, out.qh);
     memcpy(block, &out, sizeof out);
 }
@@ -130,7 +113,7 @@ void mlt_encode_q4_1(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_q4_1 out;
     uint8_t q[MLT_QK];
     encode_affine(x, importance, 15, &out.d, &out.m, q);
-    pack_nibbles(q, out.qs);
+    mlt_pack_nibbles(q, out.qs);
     memcpy(block, &out, sizeof out);
 }
 
@@ -139,7 +122,7 @@ void mlt_encode_q5_1(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_q5_1 out;
     uint8_t q[MLT_QK];
     encode_affine(x, importance, 31, &out.d, &out.m, q);
-    pack_nibbles(q, out.qs);
+    mlt_pack_nibbles(q, out.qs);
     pack_fifth_bits(q, out.qh);
     memcpy(block, &out, sizeof out);
 }
@@ -149,8 +132,8 @@ void mlt_encode_q8_0(const float *x, const float *importance, uint8_t *block)
 {
     (void)importance;
     struct mlt_block_q8_0 out;
-    float scale = limit_scale(fabsf(mlt_extreme(x, MLT_QK)) / 127);
-    float inverse = inverse_of(scale);
+    float scale = mlt_limit_scale(fabsf(mlt_extreme(x, MLT_QK)) / 127);
+    float inverse = mlt_inverse_of_scale(scale);
     out.d = mlt_scale_to_half(scale);
     for (int i = 0; i < MLT_QK; i++)
         out.qs[i] = (int8_t)mlt_round_half_away(x[i] * inverse, 127);

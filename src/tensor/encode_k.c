@@ -59,23 +59,22 @@ static uint16_t codes_of_largest(const float *values, int groups, int top, uint8
 static void encode_affine_superblock(const struct affine_type *type, const float *x, const float *importance,
                                      struct affine_superblock *out)
 {
-    float weights[MLT_MAX_GROUP], scales[MAX_GROUPS], mins[MAX_GROUPS], group_weights[MAX_GROUPS];
+    struct mlt_affine fits[MAX_GROUPS];
+    float weights[MLT_QK_K], scales[MAX_GROUPS], mins[MAX_GROUPS], group_weights[MAX_GROUPS];
     int length = MLT_QK_K / type->groups;
     /* Q4_K and Q5_K double the mean square in the weights from importances. */
     float mean_square = mlt_sum_of_squares(x, MLT_QK_K) / MLT_QK_K;
     if (length == 32) mean_square *= 2;
+    if (importance) mlt_weights_from_importance(x, importance, MLT_QK_K, mean_square, weights);
     for (int g = 0; g < type->groups; g++) {
-        const float *group = x + g * length;
-        if (importance)
-            mlt_weights_from_importance(group, importance + g * length, length, mean_square, weights);
-        else
-            default_weights(group, length, type->plain.absolute, weights);
-        group_weights[g] = mlt_sum(weights, length);
-        struct mlt_affine fit =
-            mlt_fit_affine(group, weights, length, type->top, importance ? &type->important : &type->plain,
-                           out->q + g * length);
-        scales[g] = fit.scale;
-        mins[g] = fit.min;
+        if (!importance) default_weights(x + g * length, length, type->plain.absolute, weights + g * length);
+        group_weights[g] = mlt_sum(weights + g * length, length);
+    }
+    mlt_fit_affine(x, weights, type->groups, type->top, importance ? &type->important : &type->plain, out->q,
+                   fits);
+    for (int g = 0; g < type->groups; g++) {
+        scales[g] = fits[g].scale;
+        mins[g] = fits[g].min;
     }
     if (importance) {
         out->d = mlt_scale_to_half(

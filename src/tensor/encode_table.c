@@ -92,17 +92,6 @@ static void weights_of_group(const float *x, const float *importance, float mean
     }
 }
 
-static void pack_nibbles(const uint8_t q[MLT_QK], uint8_t qs[MLT_QK / 2])
-{
-    for (int i = 0; i < MLT_QK / 2; i++)
-        qs[i] = (uint8_t)(q[i] | q[i + MLT_QK / 2] << 4);
-}
-
-static float inverse_of(float scale)
-{
-    return fabsf(scale) > 1e-37f ? 1 / scale : 0;
-}
-
 void mlt_encode_iq4_nl(const float *x, const float *importance, uint8_t *block)
 {
     struct mlt_block_iq4_nl out;
@@ -113,8 +102,8 @@ void mlt_encode_iq4_nl(const float *x, const float *importance, uint8_t *block)
     weights_of_group(x, importance, mlt_sum_of_squares(x, MLT_QK) / MLT_QK, weights);
     float scale = fit_scale(&mid, x, weights);
     out.d = mlt_scale_to_half(scale);
-    nearest_codes(&mid, x, inverse_of(scale), q);
-    pack_nibbles(q, out.qs);
+    nearest_codes(&mid, x, mlt_inverse_of_scale(scale), q);
+    mlt_pack_nibbles(q, out.qs);
     memcpy(block, &out, sizeof out);
 }
 
@@ -132,14 +121,14 @@ void mlt_encode_iq4_xs(const float *x, const float *importance, uint8_t *block)
         scales[g] = fit_scale(&mid, group, weights);
     }
     float d = -mlt_extreme(scales, 8) / 32;
-    float inverse = inverse_of(d);
+    float inverse = mlt_inverse_of_scale(d);
     out.d = mlt_scale_to_half(d);
     out.scales_h = 0;
     memset(out.scales_l, 0, sizeof out.scales_l);
     for (int g = 0; g < 8; g++) {
         int scale = mlt_round_to_range(inverse * scales[g], -32, 31);
-        nearest_codes(&mid, x + MLT_QK * g, inverse_of(d * (float)scale), q);
-        pack_nibbles(q, out.qs + MLT_QK / 2 * g);
+        nearest_codes(&mid, x + MLT_QK * g, mlt_inverse_of_scale(d * (float)scale), q);
+        mlt_pack_nibbles(q, out.qs + MLT_QK / 2 * g);
         out.scales_l[g / 2] |= (uint8_t)(((scale + 32) & 15) << (g % 2 * 4));
         out.scales_h |= (uint16_t)((scale + 32) >> 4 << (2 * g));
     }
@@ -192,6 +181,6 @@ void mlt_encode_mxfp4(const float *x, const float *importance, uint8_t *block)
             memcpy(q, candidate, sizeof q);
         }
     }
-    pack_nibbles(q, out.qs);
+    mlt_pack_nibbles(q, out.qs);
     memcpy(block, &out, sizeof out);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/fit.h"
+#include "tensor/quant_blocks.h"
 
 #include <math.h>
 
@@ -184,81 +185,180 @@ float mlt_fit_unsigned(const float *x, const float *weights, int n, int top, uin
     return qq > 0 ? xq / qq : 1 / inverse;
 }
 
-/* Rounds x to codes of the grid that starts at `min` and returns the error of the line scale * q + min. */
-static float line_error(const float *x, const float *weights, const float *codes, int n, float scale,
-                        float min, bool absolute)
+/*
+ * The affine fit works on all groups of a superblock side by side: value i of group g lies at [i * groups +
+ * g], and the innermost loops run over groups. A group's sums are still formed in order of i, and what
+ * happens in one group does not touch another: only the decisions (is this candidate the best so far?) become
+ * selections.
+ *
+ * There is a version of all loops for each number of groups: everything SPECIALISED is inlined and called
+ * with constants. gcc unrolls a loop over eight groups completely before it looks for vectors, and then finds
+ * none.
+ */
+#if defined(__GNUC__)
+#define SPECIALISED static inline __attribute__((always_inline))
+#else
+#define SPECIALISED static inline
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#define KEEP_LOOP _Pragma("GCC unroll 1")
+#else
+#define KEEP_LOOP
+#endif
+
+enum { MAX_GROUPS = 16 };
+
+struct affine_groups {
+    float x[MLT_QK_K], weights[MLT_QK_K], codes[MLT_QK_K];
+    float sum_w[MAX_GROUPS], sum_x[MAX_GROUPS]; /* of the weights, of the weighted x */
+    float max[MAX_GROUPS];
+    float scale[MAX_GROUPS], min[MAX_GROUPS], error[MAX_GROUPS]; /* the best so far */
+    float inverse[MAX_GROUPS], origin[MAX_GROUPS]; /* its codes are (x - origin) * inverse, rounded */
+};
+
+static inline float round_code(float value, float top)
 {
-    float error = 0;
-    for (int i = 0; i < n; i++) {
-        float difference = scale * codes[i] + min - x[i];
-        error += weights[i] * (absolute ? fabsf(difference) : difference * difference);
-    }
-    return error;
+    value = value > 0.0f ? value : 0.0f;
+    value = value < top ? value : top;
+    return value + 12582912.0f - 12582912.0f;
 }
 
-static void round_codes(const float *x, int n, int top, float inverse, float min, float *codes)
+/* The sum of weights * |scale * codes + min - x| or of its square, for each group. */
+SPECIALISED void line_errors(const struct affine_groups *a, int groups, int n, const float *scale,
+                             const float *min, bool absolute, float *error)
+{
+    float sum[MAX_GROUPS] = {0};
+    for (int i = 0; i < n; i++) {
+        const float *x = a->x + i * groups, *weights = a->weights + i * groups,
+                    *codes = a->codes + i * groups;
+        if (absolute) {
+            KEEP_LOOP
+            for (int g = 0; g < groups; g++)
+                sum[g] += weights[g] * fabsf(scale[g] * codes[g] + min[g] - x[g]);
+        } else {
+            KEEP_LOOP
+            for (int g = 0; g < groups; g++) {
+                float difference = scale[g] * codes[g] + min[g] - x[g];
+                sum[g] += weights[g] * (difference * difference);
+            }
+        }
+    }
+    for (int g = 0; g < groups; g++)
+        error[g] = sum[g];
+}
+
+/* Codes from the values' ranges alone: the starting point. */
+SPECIALISED void start_affine(struct affine_groups *a, const float *x, const float *weights, int groups,
+                              int n, float top, bool absolute)
 {
     for (int i = 0; i < n; i++) {
-        float code = inverse * (x[i] - min);
-        code = code > 0 ? code : 0;
-        code = code < (float)top ? code : (float)top;
-        codes[i] = code + 12582912.0f - 12582912.0f;
+        for (int g = 0; g < groups; g++) {
+            a->x[i * groups + g] = x[g * n + i];
+            a->weights[i * groups + g] = weights[g * n + i];
+        }
     }
+    for (int g = 0; g < groups; g++) {
+        a->min[g] = a->max[g] = a->x[g];
+        a->sum_w[g] = a->weights[g];
+        a->sum_x[g] = a->weights[g] * a->x[g];
+    }
+    for (int i = 1; i < n; i++) {
+        KEEP_LOOP
+        for (int g = 0; g < groups; g++) {
+            float value = a->x[i * groups + g], weight = a->weights[i * groups + g];
+            a->min[g] = value < a->min[g] ? value : a->min[g];
+            a->max[g] = value > a->max[g] ? value : a->max[g];
+            a->sum_w[g] += weight;
+            a->sum_x[g] += weight * value;
+        }
+    }
+    for (int g = 0; g < groups; g++) {
+        if (a->min[g] > 0) a->min[g] = 0;
+        a->origin[g] = a->min[g];
+        a->inverse[g] = top / (a->max[g] - a->min[g]);
+        a->scale[g] = 1 / a->inverse[g];
+    }
+    for (int i = 0; i < n * groups; i++)
+        a->codes[i] = round_code(a->inverse[i % groups] * (a->x[i] - a->min[i % groups]), top);
+    line_errors(a, groups, n, a->scale, a->min, absolute, a->error);
 }
 
 /*
- * A candidate's codes are rounded on the grid that begins at the best minimum found so far; then scale and
- * minimum are solved for by weighted least squares. The range of candidates slides along with that minimum,
- * so they are tried in order.
+ * One candidate in every group: the codes are rounded on the grid that begins at the best minimum so far,
+ * with `steps` of it between that and the largest value; then scale and minimum are solved for by weighted
+ * least squares. The minimum is not allowed to be positive: a min is stored as what is subtracted.
  */
-struct mlt_affine mlt_fit_affine(const float *x, const float *weights, int n, int top,
-                                 const struct mlt_affine_search *search, uint8_t *q)
+SPECIALISED void try_affine(struct affine_groups *a, int groups, int n, float top, float steps, bool absolute)
 {
-    float min = x[0], max = x[0], sum_w = weights[0], sum_x = weights[0] * x[0];
-    for (int i = 1; i < n; i++) {
-        min = x[i] < min ? x[i] : min;
-        max = x[i] > max ? x[i] : max;
-        sum_w += weights[i];
-        sum_x += weights[i] * x[i];
+    float origin[MAX_GROUPS], inverse[MAX_GROUPS], scale[MAX_GROUPS], min[MAX_GROUPS], error[MAX_GROUPS];
+    float sum_q[MAX_GROUPS] = {0}, sum_qq[MAX_GROUPS] = {0}, sum_xq[MAX_GROUPS] = {0};
+    for (int g = 0; g < groups; g++) {
+        origin[g] = a->min[g];
+        inverse[g] = steps / (a->max[g] - a->min[g]);
     }
-    if (min > 0) min = 0;
-    /* Below 1e-37 the inverse scale may be infinite. */
-    if (!(max - min > 1e-37f)) {
-        for (int i = 0; i < n; i++)
-            q[i] = 0;
-        return (struct mlt_affine){0, -min};
+    for (int i = 0; i < n; i++) {
+        const float *x = a->x + i * groups, *weights = a->weights + i * groups;
+        float *codes = a->codes + i * groups;
+        KEEP_LOOP
+        for (int g = 0; g < groups; g++) {
+            float code = round_code(inverse[g] * (x[g] - origin[g]), top), weighted = weights[g] * code;
+            codes[g] = code;
+            sum_q[g] += weighted;
+            sum_qq[g] += weighted * code;
+            sum_xq[g] += weighted * x[g];
+        }
     }
-    float codes[MLT_MAX_GROUP], best_codes[MLT_MAX_GROUP];
-    float scale = 1 / ((float)top / (max - min));
-    round_codes(x, n, top, (float)top / (max - min), min, best_codes);
-    float best_error = line_error(x, weights, best_codes, n, scale, min, search->absolute);
-    for (int k = 0; k <= search->steps; k++) {
-        float inverse = (search->first + search->step * (float)k + (float)top) / (max - min);
-        round_codes(x, n, top, inverse, min, codes);
-        float sum_q = 0, sum_qq = 0, sum_xq = 0;
+    for (int g = 0; g < groups; g++) {
+        float determinant = a->sum_w[g] * sum_qq[g] - sum_q[g] * sum_q[g];
+        scale[g] = (a->sum_w[g] * sum_xq[g] - a->sum_x[g] * sum_q[g]) / determinant;
+        min[g] = (sum_qq[g] * a->sum_x[g] - sum_q[g] * sum_xq[g]) / determinant;
+        if (min[g] > 0) {
+            min[g] = 0;
+            scale[g] = sum_xq[g] / sum_qq[g];
+        }
+        if (!(determinant > 0))
+            min[g] = NAN; /* no solution: the error will be no number, and not the smallest */
+    }
+    line_errors(a, groups, n, scale, min, absolute, error);
+    for (int g = 0; g < groups; g++) {
+        if (!(error[g] < a->error[g])) continue;
+        a->error[g] = error[g];
+        a->origin[g] = origin[g];
+        a->inverse[g] = inverse[g];
+        a->scale[g] = scale[g];
+        a->min[g] = min[g];
+    }
+}
+
+SPECIALISED void fit_affine(const float *x, const float *weights, int groups, int n, int top,
+                            const struct mlt_affine_search *search, bool absolute, uint8_t *q,
+                            struct mlt_affine *fits)
+{
+    struct affine_groups a;
+    float high = (float)top;
+    start_affine(&a, x, weights, groups, n, high, absolute);
+    for (int k = 0; k <= search->steps; k++)
+        try_affine(&a, groups, n, high, search->first + search->step * (float)k + high, absolute);
+    for (int g = 0; g < groups; g++) {
+        /* A range of zero, or one so small that its inverse may be infinite. */
+        bool flat = !(a.max[g] - a.origin[g] > 1e-37f);
+        fits[g] = (struct mlt_affine){flat ? 0 : a.scale[g], flat ? -a.origin[g] : -a.min[g]};
         for (int i = 0; i < n; i++) {
-            float wq = weights[i] * codes[i];
-            sum_q += wq;
-            sum_qq += wq * codes[i];
-            sum_xq += wq * x[i];
-        }
-        float determinant = sum_w * sum_qq - sum_q * sum_q;
-        if (!(determinant > 0)) continue;
-        float new_scale = (sum_w * sum_xq - sum_x * sum_q) / determinant;
-        float new_min = (sum_qq * sum_x - sum_q * sum_xq) / determinant;
-        if (new_min > 0) {
-            new_min = 0;
-            new_scale = sum_xq / sum_qq;
-        }
-        float error = line_error(x, weights, codes, n, new_scale, new_min, search->absolute);
-        if (error < best_error) {
-            memcpy(best_codes, codes, (size_t)n * sizeof *codes);
-            best_error = error;
-            scale = new_scale;
-            min = new_min;
+            float code = round_code(a.inverse[g] * (x[g * n + i] - a.origin[g]), high);
+            q[g * n + i] = (uint8_t)(flat ? 0.0f : code);
         }
     }
-    for (int i = 0; i < n; i++)
-        q[i] = (uint8_t)best_codes[i];
-    return (struct mlt_affine){scale, -min};
+}
+
+void mlt_fit_affine(const float *x, const float *weights, int groups, int top,
+                    const struct mlt_affine_search *search, uint8_t *q, struct mlt_affine *fits)
+{
+    if (groups == 1)
+        fit_affine(x, weights, 1, 32, top, search, false, q, fits);
+    else if (groups == 8)
+        fit_affine(x, weights, 8, 32, top, search, false, q, fits);
+    else if (search->absolute)
+        fit_affine(x, weights, 16, 16, top, search, true, q, fits);
+    else
+        fit_affine(x, weights, 16, 16, top, search, false, q, fits);
 }

@@ -22,8 +22,6 @@
 
 #include <stdbool.h>
 
-enum { MLT_MAX_GROUP = 32 };
-
 /* Groups whose largest magnitude is below this are zero. */
 #define MLT_TINY_GROUP 1e-15f
 
@@ -47,11 +45,21 @@ static inline int mlt_round_half_away(float value, int limit)
     return whole + (rest >= 0.5f) - (rest <= -0.5f);
 }
 
-/* A scale as it is stored: what a half cannot hold becomes the largest half of its sign. */
+/* Scales are stored as halves: what these cannot hold becomes the largest half of its sign. */
+static inline float mlt_limit_scale(float scale)
+{
+    return scale > 65504.0f ? 65504.0f : scale < -65504.0f ? -65504.0f : scale;
+}
+
 static inline uint16_t mlt_scale_to_half(float scale)
 {
-    scale = scale > 65504.0f ? 65504.0f : scale < -65504.0f ? -65504.0f : scale;
-    return mlt_float_to_half_inline(scale);
+    return mlt_float_to_half_inline(mlt_limit_scale(scale));
+}
+
+/* 0 where 1 / scale might overflow: such a scale is zero as a half. */
+static inline float mlt_inverse_of_scale(float scale)
+{
+    return scale > 1e-36f || scale < -1e-36f ? 1 / scale : 0;
 }
 
 /* The element of the largest magnitude, the first of equals; 0 for a group of zeros. */
@@ -94,8 +102,11 @@ struct mlt_affine_search {
     bool absolute; /* compare candidates by the sum of weights[i] * |error| instead of its square */
 };
 
-/* x[i] ~ scale * q[i] - min, min >= 0, q[i] in [0, top]. n <= 32. */
-struct mlt_affine mlt_fit_affine(const float *x, const float *weights, int n, int top,
-                                 const struct mlt_affine_search *search, uint8_t *q);
+/*
+ * x[i] ~ scale * q[i] - min, min >= 0, q[i] in [0, top], for each of `groups` groups that follow one another:
+ * 1 or 8 groups of 32, or 16 of 16 (only these may have search->absolute).
+ */
+void mlt_fit_affine(const float *x, const float *weights, int groups, int top,
+                    const struct mlt_affine_search *search, uint8_t *q, struct mlt_affine *fits);
 
 #endif

@@ -133,15 +133,29 @@ static millet_status emit_bytes(struct mlt_tokenize_run *run, const char *text, 
     return MILLET_OK;
 }
 
-millet_status mlt_sentencepiece_encode(struct mlt_tokenize_run *run, const char *text, size_t length,
-                                       millet_error *err)
+/* Whether U+2581 begins at text + at and follows something else. */
+static bool begins_word(const char *text, size_t at, size_t length)
+{
+    if (length - at < 3 || memcmp(text + at, MLT_SPACE_MARK, 3) != 0) return false;
+    return at < 3 || memcmp(text + at - 3, MLT_SPACE_MARK, 3) != 0;
+}
+
+void mlt_sentencepiece_open(struct mlt_tokenizer *tokenizer)
+{
+    tokenizer->separate_words = true;
+    for (int32_t id = 0; id < tokenizer->n_tokens && tokenizer->separate_words; id++) {
+        size_t length;
+        const char *text = mlt_string_table_get(&tokenizer->strings, id, &length);
+        for (size_t at = 1; at < length && is_piece(tokenizer, id); at++)
+            if (begins_word(text, at, length)) tokenizer->separate_words = false;
+    }
+}
+
+/* Merges text[0..length), nothing of which merges with what is around it. */
+static millet_status encode_part(struct mlt_tokenize_run *run, const char *text, size_t length,
+                                 millet_error *err)
 {
     const struct mlt_tokenizer *tokenizer = run->tokenizer;
-    MLT_TRY(mlt_sentencepiece_normalize(run, text, length, err));
-    text = run->text.data;
-    length = run->text.length;
-    if (length == 0) return MILLET_OK;
-
     size_t count = 0;
     uint32_t codepoint;
     for (size_t i = 0; i < length; count++)
@@ -160,6 +174,23 @@ millet_status mlt_sentencepiece_encode(struct mlt_tokenize_run *run, const char 
             MLT_TRY(mlt_emit(run, symbols[i].number, err));
         else
             MLT_TRY(emit_bytes(run, text + symbols[i].start, symbols[i].length, err));
+    }
+    return MILLET_OK;
+}
+
+millet_status mlt_sentencepiece_encode(struct mlt_tokenize_run *run, const char *text, size_t length,
+                                       millet_error *err)
+{
+    MLT_TRY(mlt_sentencepiece_normalize(run, text, length, err));
+    text = run->text.data;
+    length = run->text.length;
+    /* Word by word where no token reaches into the next: the same result as all at once, in memory that is
+     * near. */
+    for (size_t begin = 0, end; begin < length; begin = end) {
+        end = run->tokenizer->separate_words ? begin + 1 : length;
+        while (end < length && !begins_word(text, end, length))
+            end++;
+        MLT_TRY(encode_part(run, text + begin, end - begin, err));
     }
     return MILLET_OK;
 }

@@ -175,7 +175,10 @@ static millet_status open_family(struct mlt_tokenizer *tokenizer, const struct m
                                  millet_error *err)
 {
     switch (spec->kind) {
-    case MLT_TOKENIZER_SPM: number_byte_tokens(tokenizer); break;
+    case MLT_TOKENIZER_SPM:
+        number_byte_tokens(tokenizer);
+        mlt_sentencepiece_open(tokenizer);
+        break;
     case MLT_TOKENIZER_UNIGRAM: number_byte_tokens(tokenizer); return mlt_unigram_open(tokenizer, err);
     case MLT_TOKENIZER_BPE: return mlt_byte_bpe_open(tokenizer, spec, err);
     case MLT_TOKENIZER_WORDPIECE: return mlt_wordpiece_open(tokenizer, err);

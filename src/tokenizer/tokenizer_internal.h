@@ -56,6 +56,9 @@ struct mlt_tokenizer {
                                   string */
     bool byte_fallback;        /* every byte has a token */
 
+    bool separate_words; /* SPM: no piece has U+2581 behind anything else: none reaches from one word into the
+                            next */
+
     /* Byte-level BPE. */
     struct mlt_pretokenizer *pretokenizer;
     struct mlt_merge *merges; /* [n_merges], best first */
@@ -93,6 +96,7 @@ millet_status mlt_emit(struct mlt_tokenize_run *run, int32_t id, millet_error *e
  * appends the ids of a piece of text that holds no special tokens: the whole text, or what stands between two
  * of them.
  */
+void mlt_sentencepiece_open(struct mlt_tokenizer *tokenizer);
 millet_status mlt_sentencepiece_encode(struct mlt_tokenize_run *run, const char *text, size_t length,
                                        millet_error *err);
 /* SentencePiece's normalisation of the text to run->text: character map, dummy prefix, extra spaces, U+2581.

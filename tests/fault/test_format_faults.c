@@ -14,11 +14,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -36,13 +38,15 @@ static struct {
     int code;     /* errno of the failure */
     bool no_mmap; /* a file system that cannot map */
     bool trickle; /* reads and writes are interrupted, or take a part only, in turn */
-    long seen[N_CALLS];
+    long kill_at; /* the process is killed before this call of any kind; -1: never */
+    long seen[N_CALLS], total;
     long descriptors; /* opened and not closed */
 } faults;
 
 static bool refused(enum call call)
 {
     if (!faults.on) return false;
+    if (faults.total++ == faults.kill_at) raise(SIGKILL);
     bool now = faults.failing == call && faults.seen[call] == faults.fail_at;
     faults.seen[call]++;
     if (now) errno = faults.code;
@@ -240,7 +244,7 @@ static int set_up(void **state)
 {
     (void)state;
     memset(&faults, 0, sizeof faults);
-    faults.fail_at = -1;
+    faults.fail_at = faults.kill_at = -1;
     counting_allocator_init(&counting);
     folder_make();
     make_files();
@@ -392,6 +396,50 @@ static void test_writing(void **state)
     assert_int_equal(which_model("out.gguf"), NEW);
 }
 
+/* Writes in a process that dies before system call `n`; false once it lives to the end. */
+static bool write_and_die(deed *operation, long n)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        faults.kill_at = n;
+        faults.total = 0;
+        faults.on = true;
+        _exit(operation(NULL) == MILLET_OK ? 0 : 1);
+    }
+    int result;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    if (WIFSIGNALED(result)) return true;
+    assert_true(WIFEXITED(result) && WEXITSTATUS(result) == 0);
+    return false;
+}
+
+/* Killed between any two system calls: what can be opened is the old model or the new one. */
+static void test_killed(void **state)
+{
+    (void)state;
+    static const struct {
+        deed *write;
+        const char *name;
+        uint64_t piece_bytes;
+    } cases[] = {{write_one, "out.gguf", 0}, {write_pieces, "out-00001-of-00003.gguf", 1000}};
+    for (size_t i = 0; i < MLT_COUNT(cases); i++) {
+        int seen[3] = {0, 0, 0};
+        bool died = true;
+        for (long n = 0; died; n++) {
+            assert_int_equal(write_model("out.gguf", OLD, cases[i].piece_bytes, NULL), MILLET_OK);
+            died = write_and_die(cases[i].write, n);
+            int model = which_model(cases[i].name);
+            assert_in_range(model, 0, NEW);
+            seen[model]++;
+            if (!died) assert_int_equal(model, NEW);
+        }
+        assert_true(seen[OLD] >= 4 && seen[NEW] >= 1);
+        assert_int_equal(seen[0] > 0, cases[i].write == write_pieces); /* a file is replaced at once */
+    }
+}
+
 /* A full disk is an error that says so. */
 static void test_disk_full(void **state)
 {
@@ -413,10 +461,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_allocations),
-        TEST(test_reading),
-        TEST(test_writing),
-        TEST(test_disk_full),
+        TEST(test_allocations), TEST(test_reading), TEST(test_writing),
+        TEST(test_disk_full),   TEST(test_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@ void mlt_avx2_peak(struct mlt_kernels *table);
 void mlt_avx2_float(struct mlt_kernels *table);
 void mlt_avx2_quantize(struct mlt_kernels *table);
 void mlt_avx2_elementwise(struct mlt_kernels *table);
+void mlt_avx2_dot_panel(struct mlt_kernels *table);
 
 void mlt_avx512_unpack32(struct mlt_kernels *table);
 void mlt_avx512_unpack256(struct mlt_kernels *table);
