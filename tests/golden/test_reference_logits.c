@@ -230,11 +230,12 @@ static void check_model(const struct reference *r, bool exact, double bound, dou
     check_ways(r, &way, logits);
     check_greedy(r, &way, gap_bound);
     free(logits);
+    if (exact) return; /* what the cache does to it has been seen without */
 
     way.cache = MLT_F16;
     logits = compute(r, &way);
     double half_bound = bound > F16_CACHE_REL_L2 ? bound : F16_CACHE_REL_L2;
-    check_rows(r, logits, half_bound, F16_CACHE_GAP(gap_bound), exact ? "exact, F16 cache" : "F16 cache");
+    check_rows(r, logits, half_bound, F16_CACHE_GAP(gap_bound), "F16 cache");
     check_ways(r, &way, logits);
     free(logits);
 }

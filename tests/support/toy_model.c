@@ -57,7 +57,7 @@ struct builder {
     struct mlt_random random;
     millet_error *err;
     millet_status status; /* the first failure; after it nothing is added */
-    char prefix[16];      /* of tensor names: "blk.0." */
+    char prefix[24];      /* of tensor names: "blk.0." */
 };
 
 /* ---- Metadata ---- */

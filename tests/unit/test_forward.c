@@ -21,7 +21,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { N_TOKENS = 20 };
+enum { N_TOKENS = 16 }; /* more than two windows of the toy models */
 
 /* ---- The models ---- */
 
