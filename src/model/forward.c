@@ -15,6 +15,7 @@
 
 #include "model/rope.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- Memory ---- */
@@ -23,10 +24,10 @@
 struct layout {
     uint64_t bytes;
     bool failed;
-    uint64_t x, normed, branch, q, k, v, attended, gate, up, scores;
+    uint64_t x, normed, branch, q, k, v, attended, gate, up, attention;
     uint64_t frequency[MLT_ROPE_TABLES], cosine[MLT_ROPE_TABLES], sine[MLT_ROPE_TABLES];
     uint64_t router, expert_weight, expert_chosen, expert_input, expert_output, expert_row, expert_row_weight;
-    uint64_t lengths, token, position, sequence, wanted;
+    uint64_t lengths, token, position, sequence, wanted, tile;
     int64_t scores_stride;
 };
 
@@ -67,8 +68,7 @@ static void plan_layout(const struct mlt_config *c, const struct mlt_forward_opt
     l->bytes = MLT_MAX(l->bytes, attention_end);
 
     l->scores_stride = (int64_t)mlt_round_up((uint64_t)o->n_ctx, MLT_ALIGNMENT / sizeof(float));
-    int64_t group = c->n_heads / c->n_kv_heads;
-    l->scores = reserve(l, o->n_threads * group, l->scores_stride, sizeof(float));
+    l->attention = reserve(l, o->n_threads, mlt_attention_floats(c, l->scores_stride), sizeof(float));
     for (int i = 0; i < rope_tables(c); i++) {
         l->frequency[i] = reserve(l, 1, c->rope_size / 2, sizeof(double));
         l->cosine[i] = reserve(l, rows, c->rope_size / 2, sizeof(float));
@@ -88,6 +88,7 @@ static void plan_layout(const struct mlt_config *c, const struct mlt_forward_opt
     l->position = reserve(l, rows, 1, sizeof(int32_t));
     l->sequence = reserve(l, rows, 1, sizeof(int32_t));
     l->wanted = reserve(l, rows, 1, sizeof(int32_t));
+    l->tile = reserve(l, rows + 1, 1, sizeof(int32_t));
 }
 
 static void assign_buffers(struct mlt_forward *f, const struct layout *l)
@@ -103,7 +104,7 @@ static void assign_buffers(struct mlt_forward *f, const struct layout *l)
     f->attended = AT(attended);
     f->gate = AT(gate);
     f->up = AT(up);
-    f->scores = AT(scores);
+    f->attention = AT(attention);
     f->scores_stride = l->scores_stride;
     for (int i = 0; i < MLT_ROPE_TABLES; i++) {
         f->rope[i].frequency = AT(frequency[i]);
@@ -122,6 +123,7 @@ static void assign_buffers(struct mlt_forward *f, const struct layout *l)
     f->position = AT(position);
     f->sequence = AT(sequence);
     f->wanted = AT(wanted);
+    f->tile = AT(tile);
 #undef AT
 }
 
@@ -212,6 +214,7 @@ millet_status mlt_forward_open(const millet_allocator *allocator, const millet_m
     }
     assign_buffers(f, &layout);
     memset(f->lengths, 0, (size_t)options->n_sequences * sizeof *f->lengths);
+    atomic_init(&f->finite_values, true);
     prepare_rope(f);
     *out = f;
     return MILLET_OK;
@@ -323,6 +326,17 @@ static void norm_heads(const struct mlt_forward *f, float *x, int32_t heads, con
     }
 }
 
+/* Whether all values are finite once they are stored in the cache. */
+static bool stay_finite(const float *x, int64_t n, mlt_dtype dtype)
+{
+    /* From 65520 on, floats round to an infinite half. */
+    float limit = dtype == MLT_F16 ? 65520.0f : INFINITY;
+    bool finite = true;
+    for (int64_t i = 0; i < n; i++)
+        finite &= fabsf(x[i]) < limit;
+    return finite;
+}
+
 /* Norms and rotates q and k, and stores k and v in the cache. */
 static void place(struct mlt_forward *f, int64_t begin, int64_t end)
 {
@@ -343,8 +357,10 @@ static void place(struct mlt_forward *f, int64_t begin, int64_t end)
             mlt_rope_rotate(c->rope_kind, cosine, sine, pairs, q, c->n_heads, c->head_size);
             mlt_rope_rotate(c->rope_kind, cosine, sine, pairs, k, c->n_kv_heads, c->head_size);
         }
-        mlt_kv_cache_store(&f->cache, f->kernels, f->layer, f->sequence[row], f->position[row], k,
-                           f->v + row * c->n_kv_heads * c->value_size);
+        const float *v = f->v + row * c->n_kv_heads * c->value_size;
+        if (!stay_finite(v, (int64_t)c->n_kv_heads * c->value_size, f->cache.dtype))
+            atomic_store_explicit(&f->finite_values, false, memory_order_relaxed);
+        mlt_kv_cache_store(&f->cache, f->kernels, f->layer, f->sequence[row], f->position[row], k, v);
     }
 }
 

@@ -17,6 +17,8 @@
 
 /* Two sets of frequencies at most: of global and of local layers. */
 enum { MLT_ROPE_TABLES = 2 };
+/* Rows that attention computes together at most. */
+enum { MLT_TILE_ROWS = 4 };
 
 struct mlt_rope_table {
     double *frequency;    /* [P] */
@@ -40,7 +42,7 @@ struct mlt_forward {
     /* The buffers of attention and those of the feed-forward are never needed together: they overlap. */
     float *q, *k, *v, *attended; /* [B][Hq], [B][Hk], [B][Hv], [B][Ho] */
     float *gate, *up;            /* [B][F] each */
-    float *scores;               /* a thread: [n_heads / n_kv_heads][scores_stride] */
+    float *attention;            /* [n_threads][mlt_attention_floats] */
     int64_t scores_stride;
     struct mlt_rope_table rope[MLT_ROPE_TABLES];
     int n_rope_tables;
@@ -57,9 +59,17 @@ struct mlt_forward {
     int32_t *token, *position, *sequence; /* [B] of the rows */
     int32_t *wanted;                      /* [B] rows whose logits are wanted, ascending */
 
+    /*
+     * False once a value that is not finite in the cache's dtype has been stored; attention then computes
+     * rows one by one (see attention.c).
+     */
+    atomic_bool finite_values;
+
     /* The batch at hand; logits [n_wanted][V] are the caller's. */
     float *logits;
     int32_t rows, n_wanted, layer;
+    int32_t *tile; /* [B + 1] first rows of attention's tiles, and the end */
+    int32_t n_tiles;
     _Atomic int64_t next_item; /* of attention */
 };
 
@@ -68,6 +78,8 @@ typedef void mlt_row_stage(struct mlt_forward *f, int64_t begin, int64_t end);
 /* Runs a stage on rows [0, rows), split over the threads where there are enough of them. */
 void mlt_for_rows(struct mlt_forward *f, int64_t rows, mlt_row_stage *stage);
 
+/* Floats of scratch that a thread needs for attention. */
+int64_t mlt_attention_floats(const struct mlt_config *config, int64_t scores_stride);
 /* attention.c: attends from q over the cache to `attended`, for all rows of layer f->layer. */
 void mlt_attention_run(struct mlt_forward *f);
 

@@ -294,6 +294,42 @@ static void test_memory(void **state)
     millet_model_close(&model);
 }
 
+/*
+ * A value that is infinite in the cache spoils the rows that see it and no other, wherever the batch is cut.
+ */
+static void test_overflowing_values(void **state)
+{
+    (void)state;
+    struct toy_model toy = toy_model_default("llama");
+    toy.biases = true;
+    millet_model *model = toy_model_open(&toy);
+    /* Halves end at 65520, and what the weights add to the bias is above or below 0.5 from token to token. */
+    float *bias = (float *)(uintptr_t)model->weights.layers[0].bv;
+    bias[5] = 65519.5f;
+    size_t width = (size_t)model->config.n_vocab;
+    int spoiled = 0, kept = 0;
+    for (uint32_t seed = 1; seed <= 8; seed++) {
+        int32_t tokens[N_TOKENS];
+        make_tokens(tokens, model, seed);
+        struct mlt_forward *forward = open_forward(model, 64, 1, MLT_F16);
+        float *one = rows(model, N_TOKENS), *many = rows(model, N_TOKENS);
+        append(forward, 0, tokens, N_TOKENS, many);
+        for (int32_t i = 0; i < N_TOKENS; i++) {
+            append(forward, 1, tokens + i, 1, one + (size_t)i * width);
+            bool finite = isfinite(one[(size_t)i * width]);
+            assert_int_equal(finite, isfinite(many[(size_t)i * width]));
+            if (finite) assert_memory_equal(one + (size_t)i * width, many + (size_t)i * width, width * 4);
+            spoiled += !finite;
+            kept += finite;
+        }
+        free(one);
+        free(many);
+        mlt_forward_close(&forward);
+    }
+    assert_true(spoiled > 10 && kept > 3);
+    millet_model_close(&model);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -328,8 +364,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     static struct example examples[MAX_EXAMPLES];
-    static char names[4 * MAX_EXAMPLES + 1][120];
-    static struct CMUnitTest tests[4 * MAX_EXAMPLES + 1];
+    static char names[4 * MAX_EXAMPLES + 2][120];
+    static struct CMUnitTest tests[4 * MAX_EXAMPLES + 2];
     size_t n_examples = make_examples(examples), n = 0;
     for (size_t i = 0; i < n_examples; i++) {
         static const struct {
@@ -346,6 +382,7 @@ int main(void)
             n++;
         }
     }
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_overflowing_values);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_refusals);
     return _cmocka_run_group_tests("forward", tests, n, NULL, NULL);
 }
