@@ -333,7 +333,9 @@ void folder_remove(void)
 void file_write(const char *path, const struct file_bytes *bytes)
 {
     FILE *file = fopen(path, "wb");
-    if (!file || fwrite(bytes->data, 1, bytes->size, file) != bytes->size || fclose(file) != 0) stop(path);
+    if (!file) stop(path);
+    size_t written = bytes->size ? fwrite(bytes->data, 1, bytes->size, file) : 0;
+    if (written != bytes->size || fclose(file) != 0) stop(path);
 }
 
 struct file_bytes file_read(const char *path)
