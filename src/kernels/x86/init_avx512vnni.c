@@ -4,5 +4,6 @@
 void mlt_kernels_init_avx512_vnni(struct mlt_kernels *table)
 {
     mlt_avx512_vnni_dot_panel(table);
+    mlt_avx512_vnni_rows(table);
     mlt_avx512_vnni_peak(table);
 }

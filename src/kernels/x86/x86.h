@@ -27,6 +27,7 @@ void mlt_avx512_dot_panel(struct mlt_kernels *table);
 void mlt_avx512_peak(struct mlt_kernels *table);
 
 void mlt_avx512_vnni_dot_panel(struct mlt_kernels *table);
+void mlt_avx512_vnni_rows(struct mlt_kernels *table);
 void mlt_avx512_vnni_peak(struct mlt_kernels *table);
 
 /*
@@ -41,9 +42,13 @@ static inline void prefetch_rows(const uint8_t *const rows[MLT_PANEL_ROWS], int6
     intptr_t stride = (intptr_t)rows[1] - (intptr_t)rows[0];
     if (stride <= 0 || (intptr_t)rows[15] - (intptr_t)rows[0] != 15 * stride) return;
     uintptr_t next = (uintptr_t)rows[0] + (uintptr_t)(16 * stride + 16 * offset);
+    /*
+     * Written as assembler because gcc takes a function that only prefetches for one without effects, and
+     * drops the call.
+     */
     for (int64_t i = 0; i < 16 * bytes; i += 64) {
-        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
-        _mm_prefetch((const char *)next + 16 * stride + i, _MM_HINT_T1);
+        __asm__ volatile("prefetcht0 %0" : : "m"(*((const char *)next + i)));
+        __asm__ volatile("prefetcht1 %0" : : "m"(*((const char *)next + 16 * stride + i)));
     }
 }
 
