@@ -3,23 +3,56 @@
 
 #include "base/file.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { MAX_STRING = 4 * 1024 * 1024 };
+
+/*
+ * Bytes of the longest string, roughly. jansson does not survive that its buffer for the string at hand
+ * cannot grow (2.14 goes on with what it has), so that must not depend on the file: longer strings are
+ * refused here.
+ */
+static size_t longest_string(const char *text, size_t size)
+{
+    size_t longest = 0, begin = 0;
+    bool inside = false;
+    for (size_t i = 0; i < size; i++) {
+        if (inside && text[i] == '\\') {
+            i++;
+        } else if (text[i] == '"') {
+            if (inside) longest = MLT_MAX(longest, i - begin);
+            inside = !inside;
+            begin = i;
+        }
+    }
+    return inside ? MLT_MAX(longest, size - begin) : longest;
+}
 
 millet_status mlt_json_parse(const char *file, uint64_t offset, const void *text, size_t size, json_t **out,
                              millet_error *err)
 {
     json_error_t error = {0};
     *out = NULL;
+    size_t longest = longest_string(text, size);
+    if (longest > MAX_STRING)
+        return mlt_fail_at(err, MILLET_BAD_FORMAT, file, NULL, offset,
+                           "the JSON text has a string of some %zu bytes; at most %d are expected", longest,
+                           (int)MAX_STRING);
+    /* Where memory ends, jansson reports anything from nothing to bad syntax: errno tells (POSIX malloc). */
+    int before = errno;
+    errno = 0;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    bool no_memory = !root && (errno == ENOMEM || json_error_code(&error) == json_error_out_of_memory);
+    errno = before;
+    if (no_memory)
+        return mlt_fail_at(err, MILLET_NO_MEMORY, file, NULL, MILLET_NO_OFFSET,
+                           "not enough memory to read the JSON text of %zu bytes", size);
     if (!root) {
-        if (json_error_code(&error) == json_error_out_of_memory)
-            return mlt_fail_at(err, MILLET_NO_MEMORY, file, NULL, MILLET_NO_OFFSET,
-                               "not enough memory to read the JSON text of %zu bytes", size);
         uint64_t at = error.position > 0 ? (uint64_t)error.position : 0;
-        /* jansson's text may quote what it stopped at; line and column are of the JSON text. */
         return mlt_fail_at(err, MILLET_BAD_FORMAT, file, NULL, offset + at,
                            "no valid JSON (line %d, column %d): %s", error.line, error.column, error.text);
     }
