@@ -274,17 +274,20 @@ void mlt_matmul_run(struct mlt_matmul *matmul, const float *x, int64_t ldx, int6
                       .columns = products[0].w->columns,
                       .products = products,
                       .n_products = n_products};
+    int64_t work = 0;
     for (int i = 0; i < n_products; i++) {
         int form = form_of(matmul, products[i].w->dtype);
         if (form >= 0) run.needs[form] = true;
         run.pieces[i + 1] = run.pieces[i] + (products[i].w->rows + PIECE_ROWS - 1) / PIECE_ROWS;
+        work += products[i].w->rows * run.columns * tokens;
     }
+    struct mlt_thread_pool *pool = work < MLT_WORTH_SHARING ? NULL : matmul->pool;
     for (int form = 0; form < FORMS; form++)
         if (run.needs[form]) run.act[form] = act_of(matmul, form, run.columns);
     atomic_init(&run.next, 0);
-    if (tokens >= 2 * mlt_thread_pool_size(matmul->pool))
-        mlt_thread_pool_run(matmul->pool, quantize_task, &run);
+    if (tokens >= 2 * mlt_thread_pool_size(pool))
+        mlt_thread_pool_run(pool, quantize_task, &run);
     else
         quantize_tokens(&run, 0, tokens); /* cheaper than waking the others */
-    mlt_thread_pool_run(matmul->pool, multiply_task, &run);
+    mlt_thread_pool_run(pool, multiply_task, &run);
 }

@@ -9,6 +9,12 @@
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
 
+/*
+ * Multiply-adds below which the caller is done before other threads have begun; small models would spend
+ * their time on waking threads, and much more where another process has a core.
+ */
+enum { MLT_WORTH_SHARING = 1 << 17 };
+
 /* A weight matrix W[rows][columns] in place. */
 struct mlt_matrix {
     const uint8_t *data; /* row r at data + r * row_bytes; NULL: absent */

@@ -133,5 +133,10 @@ void mlt_attention_run(struct mlt_forward *f)
 {
     make_tiles(f);
     atomic_store_explicit(&f->next_item, 0, memory_order_relaxed);
-    mlt_thread_pool_run(f->pool, attend_items, f);
+    const struct mlt_config *c = &f->model->config;
+    int64_t positions = 0;
+    for (int32_t row = 0; row < f->rows; row++)
+        positions += f->position[row] + 1;
+    int64_t work = positions * c->n_heads * (c->head_size + c->value_size);
+    mlt_thread_pool_run(work < MLT_WORTH_SHARING ? NULL : f->pool, attend_items, f);
 }

@@ -235,8 +235,8 @@ void mlt_forward_close(struct mlt_forward **forward)
 
 /* ---- Row stages ---- */
 
-/* Below so many rows a stage is done sooner than threads are told of it. */
-enum { ROWS_WORTH_SHARING = 8 };
+/* Below so many rows, or elements of them, a stage is done sooner than threads are told of it. */
+enum { ROWS_WORTH_SHARING = 8, ELEMENTS_WORTH_SHARING = 1 << 14 };
 
 struct shared_stage {
     struct mlt_forward *f;
@@ -254,7 +254,7 @@ static void run_share(void *argument, int thread, int threads)
 
 void mlt_for_rows(struct mlt_forward *f, int64_t rows, mlt_row_stage *stage)
 {
-    if (!f->pool || rows < ROWS_WORTH_SHARING) {
+    if (!f->pool || rows < ROWS_WORTH_SHARING || rows * f->model->config.n_embd < ELEMENTS_WORTH_SHARING) {
         stage(f, 0, rows);
         return;
     }
