@@ -112,6 +112,8 @@ const char *cli_bytes(uint64_t bytes);
 /* A progress line on stderr, only where that is a terminal: label, part done, time left. */
 void cli_progress(const char *label, double fraction);
 void cli_progress_end(void);
+/* The same as a millet_progress_callback whose context is the label, a string; stops on Ctrl-C. */
+bool cli_progress_callback(void *label, double fraction);
 
 /* Set by Ctrl-C after cli_catch_interrupt; a second Ctrl-C ends the process. */
 extern volatile int cli_interrupted;

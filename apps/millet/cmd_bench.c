@@ -38,13 +38,6 @@ static const struct cli_option rows[] = {
     {0},
 };
 
-static bool show_progress(void *context, double fraction)
-{
-    (void)context;
-    cli_progress("timing", fraction);
-    return !cli_interrupted;
-}
-
 static json_t *rate_json(const millet_rate *rate, double limit)
 {
     return json_pack("{s:f,s:f,s:f,s:f,s:f}", "median", rate->median, "min", rate->min, "max", rate->max,
@@ -99,6 +92,7 @@ static int run(int n_operands, char **operands)
     options.generate_tokens = arguments.generate;
     options.depth = arguments.depth;
     options.rounds = arguments.rounds;
+    static char label[] = "timing";
     millet_machine machine;
     millet_speed speed;
     millet_error err;
@@ -106,7 +100,7 @@ static int run(int n_operands, char **operands)
     cli_progress("measuring the machine", 0);
     millet_status status = millet_machine_measure(options.session.n_threads, &machine, &err);
     if (status == MILLET_OK)
-        status = millet_speed_measure(model, &options, &machine, show_progress, NULL, &speed, &err);
+        status = millet_speed_measure(model, &options, &machine, cli_progress_callback, label, &speed, &err);
     cli_progress_end();
     int code = CLI_OK;
     if (status != MILLET_OK)

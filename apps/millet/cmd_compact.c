@@ -68,13 +68,6 @@ static const struct cli_option rows[] = {
     {0},
 };
 
-static bool show_progress(void *context, double fraction)
-{
-    (void)context;
-    cli_progress("compacting", fraction);
-    return !cli_interrupted;
-}
-
 static json_t *result_json(const char *input, const millet_quantized *result)
 {
     json_t *tensors = json_array();
@@ -136,7 +129,9 @@ static int run(int n_operands, char **operands)
     options.n_threads = arguments.threads;
     options.uniform = arguments.uniform;
     options.allow_requantize = arguments.allow_requantize;
-    options.progress = show_progress;
+    options.progress = cli_progress_callback;
+    static char label[] = "compacting";
+    options.context = label;
     millet_quantized *result = NULL;
     millet_error err;
     cli_catch_interrupt();

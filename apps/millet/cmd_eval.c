@@ -79,13 +79,6 @@ static const struct cli_option rows[] = {
     {0},
 };
 
-static bool show_progress(void *context, double fraction)
-{
-    (void)context;
-    cli_progress("evaluating", fraction);
-    return !cli_interrupted;
-}
-
 static json_t *interval_json(const millet_interval *x)
 {
     return json_pack("{s:f,s:f,s:f}", "value", x->value, "low", x->low, "high", x->high);
@@ -169,7 +162,9 @@ static int evaluate(const char *path, const millet_model *model, const millet_mo
         arguments.cache && strcmp(arguments.cache, "f32") == 0 ? MILLET_CACHE_F32 : MILLET_CACHE_F16;
     options.exact_activations = arguments.exact_activations;
     options.special = arguments.special;
-    options.progress = show_progress;
+    options.progress = cli_progress_callback;
+    static char label[] = "evaluating";
+    options.context = label;
     millet_perplexity perplexity;
     millet_divergence divergence;
     millet_error err;

@@ -149,6 +149,12 @@ void cli_progress_end(void)
     fflush(stderr);
 }
 
+bool cli_progress_callback(void *label, double fraction)
+{
+    cli_progress(label, fraction);
+    return !cli_interrupted;
+}
+
 volatile int cli_interrupted;
 
 static void on_interrupt(int signal_number)
