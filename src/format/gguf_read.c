@@ -344,8 +344,9 @@ static millet_status read_header(struct cursor *cursor, struct piece *piece, uin
                            piece->version == 1 ? "; convert the original model again" : "");
     MLT_TRY(take_u64(cursor, "the number of tensors", n_tensors, err));
     MLT_TRY(take_u64(cursor, "the number of metadata keys", n_metas, err));
-    /* The least that an entry takes: an empty name and one dimension; an empty key and one byte. */
-    const uint64_t tensor_bytes = 8 + 4 + 8 + 4 + 8, meta_bytes = 8 + 4 + 1;
+    /* The least that an entry takes: a name of one letter and no dimension; a key of one letter and a byte.
+     */
+    const uint64_t tensor_bytes = 8 + 1 + 4 + 4 + 8, meta_bytes = 8 + 1 + 4 + 1;
     if (*n_tensors > left(cursor) / tensor_bytes)
         return mlt_fail_at(err, MILLET_BAD_FORMAT, path, NULL, 8,
                            "the header promises %" PRIu64 " tensors; a file of %" PRIu64
