@@ -18,8 +18,7 @@
 
 enum { MAX_GROUPS = 16 };
 
-/* ---- Types with minima: Q2_K, Q4_K, Q5_K
- * ------------------------------------------------------------------- */
+/* ---- Types with minima: Q2_K, Q4_K, Q5_K ---- */
 
 struct affine_type {
     int groups;
@@ -171,8 +170,7 @@ void mlt_encode_q5_K(const float *x, const float *importance, uint8_t *block)
     memcpy(block, &out, sizeof out);
 }
 
-/* ---- Symmetric types: Q3_K, Q6_K
- * ---------------------------------------------------------------------------- */
+/* ---- Symmetric types: Q3_K, Q6_K ---- */
 
 /* Codes of elements for the scales as stored: q[i] = x[i] / (d * scale), plus `levels`. */
 static void round_symmetric(const float *x, float d, const int8_t scales[16], int levels, uint8_t q[MLT_QK_K])

@@ -135,8 +135,7 @@ void mlt_encode_iq4_xs(const float *x, const float *importance, uint8_t *block)
     memcpy(block, &out, sizeof out);
 }
 
-/* ---- MXFP4
- * -------------------------------------------------------------------------------------------------- */
+/* ---- MXFP4 ---- */
 
 /* Codes for d = half of the block's scale; ties go to the smaller magnitude, and zero has no sign. Returns
  * the weighted squared error. */
