@@ -364,8 +364,8 @@ static void test_bad_values(void **state)
     bytes_u32(&bytes, 77);
     bytes_u64(&bytes, 0);
     expect_failure(&bytes, MILLET_BAD_FORMAT, "k", 37, "element type 77");
-    bytes = one_key("", MLT_META_U8);
-    bytes_u8(&bytes, 0);
+    bytes = one_key("", MLT_META_U32);
+    bytes_u32(&bytes, 0);
     expect_failure(&bytes, MILLET_BAD_FORMAT, "", 24, "empty");
     bytes = one_key("k\xFFz", MLT_META_U8);
     bytes_u8(&bytes, 0);
