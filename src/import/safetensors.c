@@ -176,6 +176,42 @@ static millet_status read_header(struct mlt_arena *arena, const struct mlt_sourc
     return status;
 }
 
+static int compare_names(const struct mlt_string *a, const struct mlt_string *b)
+{
+    size_t length = MLT_MIN(a->length, b->length);
+    int sign = length ? memcmp(a->data, b->data, length) : 0;
+    if (sign) return sign;
+    return a->length < b->length ? -1 : a->length > b->length;
+}
+
+static int compare_tensors(const void *a, const void *b)
+{
+    const struct mlt_safetensor *left = a, *right = b;
+    return compare_names(&left->name, &right->name);
+}
+
+const struct mlt_safetensor *mlt_safetensors_find(const struct mlt_safetensors *set, const char *name,
+                                                  size_t length)
+{
+    struct mlt_string wanted = {name, length};
+    size_t low = 0, high = set->n_tensors;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int sign = compare_names(&set->tensors[middle].name, &wanted);
+        if (sign == 0) return &set->tensors[middle];
+        if (sign < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+void mlt_safetensors_sort(struct mlt_safetensors *set)
+{
+    if (set->n_tensors) qsort(set->tensors, set->n_tensors, sizeof *set->tensors, compare_tensors);
+}
+
 millet_status mlt_safetensors_parse(struct mlt_arena *arena, const struct mlt_source *source,
                                     struct mlt_safetensors *out, millet_error *err)
 {
@@ -203,5 +239,6 @@ millet_status mlt_safetensors_parse(struct mlt_arena *arena, const struct mlt_so
     millet_status status = read_header(arena, source, buffer, header, out, err);
     json_decref(header);
     if (status == MILLET_OK) status = check_cover(source, buffer, out, err);
+    if (status == MILLET_OK) mlt_safetensors_sort(out);
     return status;
 }

@@ -50,6 +50,9 @@ millet_status mlt_safetensors_parse(struct mlt_arena *arena, const struct mlt_so
 millet_status mlt_safetensors_open(struct mlt_checkpoint *checkpoint, const char *path,
                                    struct mlt_safetensors *out, millet_error *err);
 
+/* Sorts by name, after tensors were added. */
+void mlt_safetensors_sort(struct mlt_safetensors *set);
+
 /* By binary search; NULL where there is none. */
 const struct mlt_safetensor *mlt_safetensors_find(const struct mlt_safetensors *set, const char *name,
                                                   size_t length);

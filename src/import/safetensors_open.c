@@ -12,37 +12,6 @@ enum { MAX_INDEX = 64 * 1024 * 1024 };
 static const char single_name[] = "model.safetensors";
 static const char index_name[] = "model.safetensors.index.json";
 
-static int compare_names(const struct mlt_string *a, const struct mlt_string *b)
-{
-    size_t length = MLT_MIN(a->length, b->length);
-    int sign = length ? memcmp(a->data, b->data, length) : 0;
-    if (sign) return sign;
-    return a->length < b->length ? -1 : a->length > b->length;
-}
-
-static int compare_tensors(const void *a, const void *b)
-{
-    const struct mlt_safetensor *left = a, *right = b;
-    return compare_names(&left->name, &right->name);
-}
-
-const struct mlt_safetensor *mlt_safetensors_find(const struct mlt_safetensors *set, const char *name,
-                                                  size_t length)
-{
-    struct mlt_string wanted = {name, length};
-    size_t low = 0, high = set->n_tensors;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int sign = compare_names(&set->tensors[middle].name, &wanted);
-        if (sign == 0) return &set->tensors[middle];
-        if (sign < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
-}
-
 static millet_status join_path(struct mlt_arena *arena, const char *folder, const char *name, char **out,
                                millet_error *err)
 {
@@ -156,7 +125,7 @@ static millet_status read_shards(struct mlt_checkpoint *checkpoint, const char *
     MLT_TRY(shard_names(index_path, weight_map, names, &n_names, err));
     for (size_t i = 0; i < n_names; i++)
         MLT_TRY(read_shard(checkpoint, folder, names[i], index_path, weight_map, out, err));
-    qsort(out->tensors, out->n_tensors, sizeof *out->tensors, compare_tensors);
+    mlt_safetensors_sort(out);
     return out->n_tensors == n ? MILLET_OK : missing_tensor(index_path, weight_map, out, err);
 }
 
@@ -165,9 +134,7 @@ static millet_status read_single(struct mlt_checkpoint *checkpoint, const char *
 {
     struct mlt_source source;
     MLT_TRY(mlt_checkpoint_map(checkpoint, path, &source, err));
-    MLT_TRY(mlt_safetensors_parse(&checkpoint->arena, &source, out, err));
-    if (out->n_tensors) qsort(out->tensors, out->n_tensors, sizeof *out->tensors, compare_tensors);
-    return MILLET_OK;
+    return mlt_safetensors_parse(&checkpoint->arena, &source, out, err);
 }
 
 millet_status mlt_safetensors_open(struct mlt_checkpoint *checkpoint, const char *path,
