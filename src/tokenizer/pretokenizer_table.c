@@ -85,7 +85,7 @@ STAGES(deepseek_llm, SPLIT("[\\r\\n]"),
              "]+"),
        SPLIT("\\s?[!-/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3000}-\\x{3002}]+"),
        SPLIT("(?<!\\s)\\s+\\z"), SPLIT("[\\x{4E00}-\\x{9FA5}\\x{800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+"),
-       SPLIT("\\p{N}+"));
+       SPLIT("\\p{N}"));
 STAGES(deepseek_coder, SPLIT("[\\r\\n]"), SPLIT("\\s?\\p{L}+"), SPLIT("\\s?\\p{P}+"),
        SPLIT("[\\x{4E00}-\\x{9FA5}\\x{800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+"), SPLIT("\\p{N}"));
 STAGES(deepseek3, SPLIT("\\p{N}{1,3}"), SPLIT("[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{309F}\\x{30A0}-\\x{30FF}]+"),

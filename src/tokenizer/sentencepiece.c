@@ -159,12 +159,12 @@ static millet_status encode_part(struct mlt_tokenize_run *run, const char *text,
     size_t count = 0;
     uint32_t codepoint;
     for (size_t i = 0; i < length; count++)
-        i += MLT_MAX(1, mlt_utf8_decode(text + i, length - i, &codepoint));
+        i += mlt_utf8_step(text + i, length - i, &codepoint);
     MLT_TRY(mlt_merge_reserve(run, count, err));
     struct mlt_merge_symbol *symbols = run->symbols;
     for (size_t i = 0, start = 0; i < count; i++) {
         symbols[i].start = (uint32_t)start;
-        symbols[i].length = (uint32_t)MLT_MAX(1, mlt_utf8_decode(text + start, length - start, &codepoint));
+        symbols[i].length = (uint32_t)mlt_utf8_step(text + start, length - start, &codepoint);
         symbols[i].number = find_piece(tokenizer, text + start, symbols[i].length);
         start += symbols[i].length;
     }

@@ -182,7 +182,7 @@ static millet_status normalize(const char *text, size_t length, size_t count, st
     size_t n = 0;
     for (size_t i = 0; i < length;) {
         uint32_t codepoint = 0, parts[MLT_MAX_DECOMPOSITION];
-        i += MLT_MAX(1, mlt_utf8_decode(text + i, length - i, &codepoint));
+        i += mlt_utf8_step(text + i, length - i, &codepoint);
         int n_parts = mlt_char_decompose(codepoint, parts);
         for (int k = 0; k < n_parts; k++)
             characters[n++] = (struct character){parts[k], combining_class(parts[k])};
@@ -204,7 +204,7 @@ millet_status mlt_text_to_nfc(const char *text, size_t length, struct mlt_text *
     size_t count = 0;
     for (size_t i = 0; i < length;) {
         uint32_t codepoint = 0, parts[MLT_MAX_DECOMPOSITION];
-        i += MLT_MAX(1, mlt_utf8_decode(text + i, length - i, &codepoint));
+        i += mlt_utf8_step(text + i, length - i, &codepoint);
         changes = changes || codepoint >= FIRST_COMBINING;
         count += (size_t)mlt_char_decompose(codepoint, parts);
     }

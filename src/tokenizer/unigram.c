@@ -57,7 +57,7 @@ static void find_best(const struct mlt_tokenizer *tokenizer, const char *text, s
     steps[0].score = 0;
     for (size_t i = 0; i < length;) {
         uint32_t codepoint;
-        size_t character = MLT_MAX(1, mlt_utf8_decode(text + i, length - i, &codepoint));
+        size_t character = mlt_utf8_step(text + i, length - i, &codepoint);
         bool covered = false;
         uint32_t node = 0;
         for (size_t end = i; end < length;) {

@@ -18,6 +18,14 @@
  */
 size_t mlt_utf8_decode(const char *text, size_t length, uint32_t *codepoint);
 
+/* The same where what is no character counts as one of one byte, whose code point is U+FFFD: at least 1. */
+static inline size_t mlt_utf8_step(const char *text, size_t length, uint32_t *codepoint)
+{
+    size_t size = mlt_utf8_decode(text, length, codepoint);
+    if (!size) *codepoint = 0xFFFD;
+    return size ? size : 1;
+}
+
 /* Writes a code point <= U+10FFFF to out[4] and returns the number of bytes. */
 size_t mlt_utf8_encode(uint32_t codepoint, char *out);
 
