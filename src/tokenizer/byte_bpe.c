@@ -66,10 +66,16 @@ static uint32_t *find_merge(const struct mlt_tokenizer *tokenizer, int32_t left,
     }
 }
 
-/* The number of a string, which is added where it is not there. */
+/* The number of a string, which is added where it is not there; `guess` (-1: none) is looked at first. */
 static millet_status number_of(struct mlt_tokenizer *tokenizer, const char *text, size_t length,
-                               int32_t *number, millet_error *err)
+                               int32_t guess, int32_t *number, millet_error *err)
 {
+    if (guess >= 0 && guess < tokenizer->n_tokens) {
+        size_t there_length;
+        const char *there = mlt_string_table_get(&tokenizer->strings, guess, &there_length);
+        *number = guess;
+        if (there_length == length && memcmp(there, text, length) == 0) return MILLET_OK;
+    }
     *number = mlt_string_table_find(&tokenizer->strings, text, length);
     return *number >= 0 ? MILLET_OK : mlt_string_table_add(&tokenizer->strings, text, length, number, err);
 }
@@ -92,9 +98,11 @@ static millet_status add_merge(struct mlt_tokenizer *tokenizer, int64_t index, s
     MLT_TRY(mlt_text_append(both, space + 1, right_length, err));
 
     struct mlt_merge *merge = &tokenizer->merges[tokenizer->n_merges];
-    MLT_TRY(number_of(tokenizer, text.data, left_length, &merge->left, err));
-    MLT_TRY(number_of(tokenizer, space + 1, right_length, &merge->right, err));
-    MLT_TRY(number_of(tokenizer, both->data, both->length, &merge->result, err));
+    MLT_TRY(number_of(tokenizer, text.data, left_length, -1, &merge->left, err));
+    MLT_TRY(number_of(tokenizer, space + 1, right_length, -1, &merge->right, err));
+    /* Most vocabularies number their tokens in the order of the merges that make them. */
+    int32_t guess = tokenizer->n_merges ? merge[-1].result + 1 : -1;
+    MLT_TRY(number_of(tokenizer, both->data, both->length, guess, &merge->result, err));
     uint32_t *slot = find_merge(tokenizer, merge->left, merge->right);
     /* Of merges that stand there twice the better one counts. */
     if (!*slot) *slot = (uint32_t)++tokenizer->n_merges;

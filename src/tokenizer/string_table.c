@@ -39,7 +39,7 @@ static millet_status open_slots(struct mlt_string_table *table, size_t strings, 
     uint32_t size = 16;
     while (size < 2 * strings)
         size *= 2;
-    uint32_t *slots = mlt_alloc_zero(&table->allocator, size, sizeof *slots, err);
+    struct mlt_string_slot *slots = mlt_alloc_zero(&table->allocator, size, sizeof *slots, err);
     if (!slots) return MILLET_NO_MEMORY;
     mlt_free(&table->allocator, table->slots);
     table->slots = slots;
@@ -47,14 +47,16 @@ static millet_status open_slots(struct mlt_string_table *table, size_t strings, 
     return MILLET_OK;
 }
 
-/* The slot where the content is, or the empty one where it belongs. */
-static uint32_t *find_slot(const struct mlt_string_table *table, const char *text, size_t length)
+/* The slot where the content of this hash is, or the empty one where it belongs. */
+static struct mlt_string_slot *find_slot(const struct mlt_string_table *table, uint32_t hash,
+                                         const char *text, size_t length)
 {
-    for (uint32_t i = hash_text(table->seed, text, length);; i++) {
-        uint32_t *slot = &table->slots[i & table->slot_mask];
-        if (!*slot) return slot;
+    for (uint32_t i = hash;; i++) {
+        struct mlt_string_slot *slot = &table->slots[i & table->slot_mask];
+        if (!slot->entry) return slot;
+        if (slot->hash != hash) continue;
         size_t there_length;
-        const char *there = mlt_string_table_get(table, (int32_t)(*slot - 1), &there_length);
+        const char *there = mlt_string_table_get(table, (int32_t)(slot->entry - 1), &there_length);
         if (there_length == length && (length == 0 || memcmp(there, text, length) == 0)) return slot;
     }
 }
@@ -87,7 +89,8 @@ void mlt_string_table_close(struct mlt_string_table *table)
     mlt_free(&table->allocator, table->starts);
     mlt_free(&table->allocator, table->slots);
     table->bytes = NULL;
-    table->starts = table->slots = NULL;
+    table->starts = NULL;
+    table->slots = NULL;
     table->count = 0;
 }
 
@@ -113,8 +116,9 @@ static millet_status reserve_slot(struct mlt_string_table *table, millet_error *
     for (int32_t i = 0; i < table->count; i++) {
         size_t length;
         const char *text = mlt_string_table_get(table, i, &length);
-        uint32_t *slot = find_slot(table, text, length);
-        if (!*slot) *slot = (uint32_t)i + 1;
+        uint32_t hash = hash_text(table->seed, text, length);
+        struct mlt_string_slot *slot = find_slot(table, hash, text, length);
+        if (!slot->entry) *slot = (struct mlt_string_slot){hash, (uint32_t)i + 1};
     }
     return MILLET_OK;
 }
@@ -132,19 +136,20 @@ millet_status mlt_string_table_add(struct mlt_string_table *table, const char *t
     if (status) return status;
     MLT_TRY(reserve_slot(table, err));
 
-    uint32_t *slot = find_slot(table, text, length);
+    uint32_t hash = hash_text(table->seed, text, length);
+    struct mlt_string_slot *slot = find_slot(table, hash, text, length);
     char *end = table->bytes + table->byte_count;
     if (length) memcpy(end, text, length);
     end[length] = 0;
     table->byte_count += length + 1;
     int32_t number = table->count++;
     table->starts[number + 1] = (uint32_t)table->byte_count;
-    if (!*slot) *slot = (uint32_t)number + 1;
-    *first = (int32_t)(*slot - 1);
+    if (!slot->entry) *slot = (struct mlt_string_slot){hash, (uint32_t)number + 1};
+    *first = (int32_t)(slot->entry - 1);
     return MILLET_OK;
 }
 
 int32_t mlt_string_table_find(const struct mlt_string_table *table, const char *text, size_t length)
 {
-    return (int32_t)*find_slot(table, text, length) - 1;
+    return (int32_t)find_slot(table, hash_text(table->seed, text, length), text, length)->entry - 1;
 }

@@ -11,11 +11,17 @@
 
 #include "base/memory.h"
 
+/* The hash stands beside the number, so that strings are looked at only where they are most likely equal. */
+struct mlt_string_slot {
+    uint32_t hash;
+    uint32_t entry; /* number + 1; 0: empty */
+};
+
 struct mlt_string_table {
     millet_allocator allocator;
-    char *bytes;      /* the strings one after the other, each with a NUL */
-    uint32_t *starts; /* [count + 1]: string i is bytes[starts[i] .. starts[i + 1] - 1) */
-    uint32_t *slots;  /* [slot_mask + 1] of number + 1; 0: empty */
+    char *bytes;                   /* the strings one after the other, each with a NUL */
+    uint32_t *starts;              /* [count + 1]: string i is bytes[starts[i] .. starts[i + 1] - 1) */
+    struct mlt_string_slot *slots; /* [slot_mask + 1] */
     uint32_t slot_mask;
     int32_t count;
     size_t byte_count, byte_capacity, count_capacity;

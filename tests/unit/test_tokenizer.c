@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "base/thread_pool.h"
 #include "support/tiny_vocabulary.h"
 
 #define MARK "\xE2\x96\x81" /* U+2581 */
@@ -523,6 +524,46 @@ static void unigram_equals_trying_all(void **state)
     }
 }
 
+/* ---- Threads ---- */
+
+enum { THREADS = 4, ROUNDS = 50 };
+
+static void tokenize_often(void *argument, int thread, int threads)
+{
+    const struct mlt_tokenizer *tokenizer = argument;
+    (void)threads;
+    for (int round = 0; round < ROUNDS; round++) {
+        char text[64];
+        int length = snprintf(text, sizeof text, "hello world %d hello", thread * ROUNDS + round);
+        int32_t *ids;
+        size_t count;
+        millet_error err;
+        if (mlt_tokenize(tokenizer, mlt_default_allocator(), text, (size_t)length, 0, &ids, &count, &err))
+            abort();
+        char back[256];
+        size_t filled = 0;
+        struct mlt_decode_state state = {0};
+        for (size_t i = 0; i < count; i++)
+            filled += mlt_decode_token(tokenizer, &state, ids[i], false, back + filled);
+        if (filled != (size_t)length || memcmp(back, text, filled) != 0) abort();
+        mlt_free(mlt_default_allocator(), ids);
+    }
+}
+
+static void threads_share_a_tokenizer(void **state)
+{
+    (void)state;
+    struct mlt_thread_pool *pool;
+    assert_int_equal(mlt_thread_pool_open(mlt_default_allocator(), THREADS, &pool, NULL), MILLET_OK);
+    const enum mlt_tokenizer_kind kinds[] = {MLT_TOKENIZER_SPM, MLT_TOKENIZER_BPE};
+    for (size_t i = 0; i < MLT_COUNT(kinds); i++) {
+        struct mlt_tokenizer *tokenizer = open_kind(kinds[i]);
+        mlt_thread_pool_run(pool, tokenize_often, tokenizer);
+        mlt_tokenizer_close(&tokenizer);
+    }
+    mlt_thread_pool_close(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -543,6 +584,7 @@ int main(void)
         cmocka_unit_test(merging_equals_the_naive_way),
         cmocka_unit_test(words_are_cut_only_where_no_token_reaches_over),
         cmocka_unit_test(unigram_equals_trying_all),
+        cmocka_unit_test(threads_share_a_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
