@@ -11,15 +11,22 @@ enum {
 
 static const struct class_row {
     const char *name;
+    const char *model_type; /* what config.json calls the family; for files without a class */
     const char *architecture;
     enum mlt_hf_family family;
 } classes[] = {
-    {"LlamaForCausalLM", "llama", MLT_HF_LLAMA},          {"MistralForCausalLM", "llama", MLT_HF_LLAMA},
-    {"MixtralForCausalLM", "llama", MLT_HF_MIXTRAL},      {"Qwen2ForCausalLM", "qwen2", MLT_HF_QWEN2},
-    {"Qwen3ForCausalLM", "qwen3", MLT_HF_QWEN3},          {"Gemma2ForCausalLM", "gemma2", MLT_HF_GEMMA2},
-    {"Gemma3ForCausalLM", "gemma3", MLT_HF_GEMMA3},       {"Phi3ForCausalLM", "phi3", MLT_HF_PHI3},
-    {"StableLmForCausalLM", "stablelm", MLT_HF_STABLELM}, {"GPT2LMHeadModel", "gpt2", MLT_HF_GPT2},
-    {"SmolLM3ForCausalLM", "smollm3", MLT_HF_SMOLLM3},    {"MiniCPMForCausalLM", "minicpm", MLT_HF_MINICPM},
+    {"LlamaForCausalLM", "llama", "llama", MLT_HF_LLAMA},
+    {"MistralForCausalLM", "mistral", "llama", MLT_HF_LLAMA},
+    {"MixtralForCausalLM", "mixtral", "llama", MLT_HF_MIXTRAL},
+    {"Qwen2ForCausalLM", "qwen2", "qwen2", MLT_HF_QWEN2},
+    {"Qwen3ForCausalLM", "qwen3", "qwen3", MLT_HF_QWEN3},
+    {"Gemma2ForCausalLM", "gemma2", "gemma2", MLT_HF_GEMMA2},
+    {"Gemma3ForCausalLM", "gemma3_text", "gemma3", MLT_HF_GEMMA3},
+    {"Phi3ForCausalLM", "phi3", "phi3", MLT_HF_PHI3},
+    {"StableLmForCausalLM", "stablelm", "stablelm", MLT_HF_STABLELM},
+    {"GPT2LMHeadModel", "gpt2", "gpt2", MLT_HF_GPT2},
+    {"SmolLM3ForCausalLM", "smollm3", "smollm3", MLT_HF_SMOLLM3},
+    {"MiniCPMForCausalLM", "minicpm", "minicpm", MLT_HF_MINICPM},
 };
 
 static const enum mlt_hf_family gemmas = MLT_HF_GEMMA2 | MLT_HF_GEMMA3;
@@ -56,15 +63,16 @@ millet_status mlt_hf_put_text(struct mlt_checkpoint *checkpoint, const struct ml
 
 static millet_status find_class(const struct mlt_json *json, const struct class_row **out, millet_error *err)
 {
-    const json_t *list = mlt_json_array(json->object, "architectures");
+    const json_t *list = json_object_get(json->object, "architectures");
     const char *name = json_string_value(json_array_get(list, 0));
-    if (!name)
+    const char *type = !list || json_is_null(list) ? mlt_json_string(json->object, "model_type") : NULL;
+    if (!name && !type)
         return mlt_json_fail(json, "architectures", err, MILLET_BAD_FORMAT,
                              "a list with the name of the model's class is needed, such as "
                              "[\"LlamaForCausalLM\"]");
     for (size_t i = 0; i < MLT_COUNT(classes); i++) {
         *out = &classes[i];
-        if (strcmp(classes[i].name, name) == 0) return MILLET_OK;
+        if (strcmp(name ? classes[i].name : classes[i].model_type, name ? name : type) == 0) return MILLET_OK;
     }
     char known[320];
     size_t length = 0;
@@ -73,8 +81,8 @@ static millet_status find_class(const struct mlt_json *json, const struct class_
         length += (size_t)n;
         if (length >= sizeof known) break;
     }
-    return mlt_json_fail(json, "architectures", err, MILLET_UNSUPPORTED, "\"%.48s\" is not known; known: %s",
-                         name, known);
+    return mlt_json_fail(json, name ? "architectures" : "model_type", err, MILLET_UNSUPPORTED,
+                         "\"%.48s\" is not known; known: %s", name ? name : type, known);
 }
 
 /* The first of several names that a count goes by in different families; `fallback` NULL: required. */
@@ -290,7 +298,7 @@ static millet_status read_norm(struct mlt_checkpoint *checkpoint, const struct m
     double eps;
     if (!(config->family & layer_norms)) {
         /* What the configuration classes of these families take where the file says nothing. */
-        static const double usual = 1e-6;
+        double usual = config->family & (MLT_HF_PHI3 | MLT_HF_MIXTRAL) ? 1e-5 : 1e-6;
         MLT_TRY(mlt_json_get_f64(json, "rms_norm_eps", &usual, &eps, err));
         return mlt_hf_put_f32(checkpoint, config, "attention.layer_norm_rms_epsilon", eps, err);
     }

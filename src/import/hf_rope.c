@@ -226,7 +226,11 @@ millet_status mlt_hf_rope_read(struct mlt_checkpoint *checkpoint, const struct m
                                struct mlt_hf_config *out, millet_error *err)
 {
     struct scaling scaling;
-    double usual = out->family & MLT_HF_GEMMA3 ? 1e6 : 1e4, usual_local = 1e4, base;
+    /* What the configuration classes take where the file says nothing. */
+    double usual = out->family & (MLT_HF_GEMMA3 | MLT_HF_MIXTRAL) ? 1e6
+                   : out->family & MLT_HF_SMOLLM3                 ? 2e6
+                                                                  : 1e4;
+    double usual_local = 1e4, base;
     MLT_TRY(find_scaling(json, &scaling, err));
     MLT_TRY(read_size(json, &scaling, out, err));
     MLT_TRY(get_positive(json, &scaling, "rope_theta", &usual, &base, err));

@@ -74,7 +74,7 @@ static const struct known_row {
     {"tekken", -1, -1, CASED_A "|" CASED_B "|\\p{N}|" CASED_REST "\n"},
     {"gpt-4o", -1, -1, CASED_A CONTRACTIONS "?|" CASED_B CONTRACTIONS "?|\\p{N}{1,3}|" CASED_REST "\n"},
     {"falcon", -1, -1, "<punctuation>\n" GPT2_PATTERN "\n<digits>\n[0-9][0-9][0-9]\n"},
-    {"deepseek-llm", -1, -1, "[\r\n]\n\\s?[A-Za-z...\n\\s?[!-/:-~...\n\\s+$\n" CJK_KOREAN "\n<digit>\n"},
+    {"deepseek-llm", -1, -1, "[\r\n]\n\\s?[A-Za-z...\n\\s?[!-/:-~...\n\\s+$\n" CJK_KOREAN "\n<digit...\n"},
     {"deepseek-coder", -1, -1, "[\r\n]\n\\s?\\p{L}+\n\\s?\\p{P}+\n" CJK_KOREAN "\n<digit>\n"},
     {"deepseek-v3", -1, -1,
      "\\p{N}{1,3}\n" CJK "\n[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?"

@@ -116,6 +116,20 @@ static void test_plain(void **state)
     mlt_checkpoint_close(&checkpoint);
 }
 
+static void test_class_or_type(void **state)
+{
+    (void)state;
+    struct mlt_hf_config config;
+    struct mlt_checkpoint *checkpoint =
+        must_read("", "\"architectures\":null,\"model_type\":\"qwen3\"", &config);
+    assert_int_equal(config.family, MLT_HF_QWEN3);
+    mlt_checkpoint_close(&checkpoint);
+    /* The class counts more. */
+    checkpoint = must_read("Qwen2ForCausalLM", "\"model_type\":\"llama\"", &config);
+    assert_int_equal(config.family, MLT_HF_QWEN2);
+    mlt_checkpoint_close(&checkpoint);
+}
+
 static void test_windows(void **state)
 {
     (void)state;
@@ -331,6 +345,8 @@ static void test_refusals(void **state)
         const char *word; /* in the message or the item */
     } cases[] = {
         {"BertModel", "", MILLET_UNSUPPORTED, "Qwen3ForCausalLM"},
+        {"", "\"architectures\":null,\"model_type\":\"bert\"", MILLET_UNSUPPORTED, "bert"},
+        {"LlamaForCausalLM", "\"architectures\":null", MILLET_BAD_FORMAT, "architectures"},
         {"LlamaForCausalLM", "\"architectures\":[]", MILLET_BAD_FORMAT, "architectures"},
         {"LlamaForCausalLM", "\"architectures\":\"LlamaForCausalLM\"", MILLET_BAD_FORMAT, "architectures"},
         {"LlamaForCausalLM", "\"architectures\":[7]", MILLET_BAD_FORMAT, "architectures"},
@@ -419,9 +435,9 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),          cmocka_unit_test(test_windows), cmocka_unit_test(test_gemma),
-        cmocka_unit_test(test_other_families), cmocka_unit_test(test_llama3),  cmocka_unit_test(test_scaling),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_plain),   cmocka_unit_test(test_class_or_type),  cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_gemma),   cmocka_unit_test(test_other_families), cmocka_unit_test(test_llama3),
+        cmocka_unit_test(test_scaling), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
