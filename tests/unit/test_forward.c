@@ -147,6 +147,18 @@ static void assert_same(const float *a, const float *b, const millet_model *mode
 
 /* ---- The tests; state is an example ---- */
 
+static double relative_distance(const float *logits, const double *expected, size_t count)
+{
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(logits[i])) fail_msg("logit %zu is %g", i, (double)logits[i]);
+        double d = (double)logits[i] - expected[i];
+        difference += d * d;
+        size += expected[i] * expected[i];
+    }
+    return sqrt(difference / size);
+}
+
 static void test_against_naive(void **state)
 {
     const struct example *e = *state;
@@ -157,15 +169,9 @@ static void test_against_naive(void **state)
     float *logits = rows(model, N_TOKENS);
     append(forward, 0, tokens, N_TOKENS, logits);
     size_t count = N_TOKENS * (size_t)model->config.n_vocab;
-    double *expected = malloc(count * sizeof *expected), difference = 0, size = 0;
+    double *expected = malloc(count * sizeof *expected);
     naive_forward(model, tokens, N_TOKENS, e->n_ctx, expected);
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(logits[i])) fail_msg("logit %zu is %g", i, (double)logits[i]);
-        double d = (double)logits[i] - expected[i];
-        difference += d * d;
-        size += expected[i] * expected[i];
-    }
-    double distance = sqrt(difference / size);
+    double distance = relative_distance(logits, expected, count);
     if (!(distance <= e->bound)) fail_msg("%s: distance %.3g, at most %.3g", e->name, distance, e->bound);
     free(expected);
     free(logits);
@@ -294,6 +300,79 @@ static void test_memory(void **state)
     millet_model_close(&model);
 }
 
+/* Logits of every token of a text of n, computed in batches of `size`; the caller frees them. */
+static float *compute_long(const millet_model *model, int32_t n, int32_t size, int32_t n_threads)
+{
+    struct mlt_forward_options options = {.n_ctx = n + 1,
+                                          .n_sequences = 1,
+                                          .n_batch = size,
+                                          .n_logits = size,
+                                          .n_threads = n_threads,
+                                          .cache = MLT_F16};
+    struct mlt_forward *forward;
+    millet_error err;
+    if (mlt_forward_open(mlt_default_allocator(), model, &options, &forward, &err))
+        fail_msg("%s", err.message);
+    float *logits = rows(model, n);
+    millet_item *items = malloc((size_t)size * sizeof *items);
+    for (int32_t done = 0; done < n; done += size) {
+        int32_t count = n - done < size ? n - done : size;
+        for (int32_t i = 0; i < count; i++)
+            items[i] = (millet_item){(done + i) * 37 % model->config.n_vocab, 0, true};
+        mlt_forward_run(forward, items, count, logits + (size_t)done * (size_t)model->config.n_vocab);
+    }
+    free(items);
+    mlt_forward_close(&forward);
+    return logits;
+}
+
+/* Against the naive pass; halves in the cache cost 2^-12 in each key and value. */
+static void check_long(const millet_model *model, int32_t n, const float *logits)
+{
+    size_t count = (size_t)n * (size_t)model->config.n_vocab;
+    int32_t *tokens = malloc((size_t)n * sizeof *tokens);
+    double *naive = malloc(count * sizeof *naive);
+    for (int32_t i = 0; i < n; i++)
+        tokens[i] = i * 37 % model->config.n_vocab;
+    naive_forward(model, tokens, n, n + 1, naive);
+    double distance = relative_distance(logits, naive, count);
+    if (!(distance <= 2e-3)) fail_msg("distance %.3g", distance);
+    free(tokens);
+    free(naive);
+}
+
+/*
+ * Histories long enough that attention is shared by the threads and adds values in several chunks, and longer
+ * than a window that begins in the middle of a tile of rows.
+ */
+static void test_long_texts(void **state)
+{
+    (void)state;
+    enum { LONG = 300 };
+    static const char *const families[] = {"llama", "gemma2"};
+    for (size_t i = 0; i < 2; i++) {
+        struct toy_model toy = toy_model_default(families[i]);
+        toy.n_heads = 8;
+        toy.head_size = toy.value_size = 64;
+        toy.window = 130;
+        millet_model *model = toy_model_open(&toy);
+        float *expected = compute_long(model, LONG, 1, 1);
+        check_long(model, LONG, expected);
+        static const struct {
+            int32_t size, n_threads;
+        } ways[] = {{1, 3}, {1, 5}, {LONG, 1}, {LONG, 4}, {71, 2}, {2, 2}};
+        for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
+            float *logits = compute_long(model, LONG, ways[w].size, ways[w].n_threads);
+            char what[60];
+            snprintf(what, sizeof what, "batches of %d on %d threads", ways[w].size, ways[w].n_threads);
+            assert_same(expected, logits, model, LONG, what);
+            free(logits);
+        }
+        free(expected);
+        millet_model_close(&model);
+    }
+}
+
 /*
  * A value that is infinite in the cache spoils the rows that see it and no other, wherever the batch is cut.
  */
@@ -364,8 +443,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     static struct example examples[MAX_EXAMPLES];
-    static char names[4 * MAX_EXAMPLES + 2][120];
-    static struct CMUnitTest tests[4 * MAX_EXAMPLES + 2];
+    static char names[4 * MAX_EXAMPLES + 3][120];
+    static struct CMUnitTest tests[4 * MAX_EXAMPLES + 3];
     size_t n_examples = make_examples(examples), n = 0;
     for (size_t i = 0; i < n_examples; i++) {
         static const struct {
@@ -382,6 +461,7 @@ int main(void)
             n++;
         }
     }
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_long_texts);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_overflowing_values);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_refusals);
     return _cmocka_run_group_tests("forward", tests, n, NULL, NULL);
