@@ -1,6 +1,6 @@
 /*
- * Chat templates against renderings of the models' own Jinja templates (chat_templates/renderings.jsonl), whose
- * sources must be recognised.
+ * Chat templates against renderings of the models' own Jinja templates (chat_templates/renderings.jsonl),
+ * whose sources must be recognised.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
