@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+/* Bytes of a replacement with its NUL. NFKC's longest has 33; without a bound, a file could make a short text
+ * of any length. */
+#define MAX_REPLACEMENT 256u
+
 static uint32_t read_u32(const uint8_t *bytes)
 {
     return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
@@ -62,6 +66,14 @@ static uint32_t children_of(uint32_t unit)
     return (unit >> 10) << ((unit & 1u << 9) >> 6);
 }
 
+/* The replacement at an offset; NULL where there is none, or one that no normal form has. */
+static const char *replacement_at(const struct mlt_charsmap *map, uint32_t offset)
+{
+    if (offset >= map->replacement_bytes) return NULL;
+    const char *text = map->replacements + offset;
+    return memchr(text, 0, MLT_MIN(map->replacement_bytes - offset, MAX_REPLACEMENT)) ? text : NULL;
+}
+
 size_t mlt_charsmap_longest(const struct mlt_charsmap *map, const char *text, size_t length,
                             const char **replacement)
 {
@@ -77,10 +89,10 @@ size_t mlt_charsmap_longest(const struct mlt_charsmap *map, const char *text, si
         at ^= children_of(unit);
         if (unit >> 8 & 1) {
             if (at >= map->n_units) break;
-            uint32_t offset = map->units[at] & ~(1u << 31);
-            if (offset < map->replacement_bytes) {
+            const char *text_at = replacement_at(map, map->units[at] & ~(1u << 31));
+            if (text_at) {
                 longest = i + 1;
-                *replacement = map->replacements + offset;
+                *replacement = text_at;
             }
         }
     }

@@ -26,7 +26,8 @@ millet_status mlt_charsmap_open(const millet_allocator *allocator, const void *b
 void mlt_charsmap_close(struct mlt_charsmap **map);
 
 /* Length of the longest key that text[0..length) begins with, or 0; *replacement is its NUL-terminated
- * replacement. Units and offsets outside the map count as no match. */
+ * replacement. Units and offsets outside the map, and replacements of 256 bytes and more, count as no match.
+ */
 size_t mlt_charsmap_longest(const struct mlt_charsmap *map, const char *text, size_t length,
                             const char **replacement);
 

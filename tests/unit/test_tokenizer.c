@@ -313,6 +313,19 @@ static void unigram_maps_characters(void **state)
     tokenizer = open_tiny();
     assert_string_equal(pieces(tokenizer, "aAa", 0), "a|<unk>|a");
     mlt_tokenizer_close(&tokenizer);
+
+    /* Replacements of 255 bytes and of one more: that is none. */
+    static uint8_t large[4 + 4 * 0x400 + 257];
+    memcpy(large, map, 4 + 4 * 0x400);
+    memset(large + 4 + 4 * 0x400, 'a', 256);
+    tiny.spec.charsmap = large;
+    tiny.spec.charsmap_bytes = sizeof large;
+    for (unsigned skip = 0; skip < 2; skip++) {
+        put_unit(large, 0x341, 1u << 31 | skip);
+        tokenizer = open_tiny();
+        assert_int_equal(strlen(pieces(tokenizer, "A", 0)), skip ? 255 + 254 : strlen("<unk>"));
+        mlt_tokenizer_close(&tokenizer);
+    }
 }
 
 static void wordpiece_covers_words(void **state)
