@@ -4,6 +4,8 @@
 #include "generate/session.h"
 #include "kernels/math.h"
 
+#include <string.h>
+
 millet_generate_options millet_generate_options_default(void)
 {
     return (millet_generate_options){.sampler = millet_sampler_options_default()};
@@ -79,16 +81,17 @@ static inline float log_probability(const struct log_scale *scale, float x)
 static struct log_scale scale_of(const struct mlt_kernels *kernels, const float *logits, float *row,
                                  int32_t n)
 {
-    struct log_scale scale = {-INFINITY, 0};
-    int32_t at = -1;
-    for (int32_t i = 0; i < n; i++)
-        if (logits[i] > scale.max || (at < 0 && logits[i] == logits[i])) {
-            scale.max = logits[i];
-            at = i;
-        }
-    for (int32_t i = 0; i < n; i++)
-        row[i] = logits[i] != logits[i] ? -INFINITY : log_probability(&scale, logits[i]);
+    struct log_scale scale = {mlt_greatest(logits, n), 0};
+    int32_t at = 0;
+    while (logits[at] != scale.max)
+        at++;
+    memcpy(row, logits, sizeof *row * (size_t)n);
     kernels->softmax(row, n, NULL);
+    if (row[at] != row[at]) { /* a NaN or an infinity among the logits */
+        for (int32_t i = 0; i < n; i++)
+            row[i] = logits[i] != logits[i] ? -INFINITY : log_probability(&scale, logits[i]);
+        kernels->softmax(row, n, NULL);
+    }
     scale.log_sum = -mlt_log(row[at]); /* the greatest probability is 1 / sum: nothing is lost to underflow */
     return scale;
 }

@@ -355,11 +355,20 @@ static void take_greatest(millet_sampler *sampler, const float *logits)
     sampler->id[0] = best.id;
 }
 
-static float greatest(const millet_sampler *sampler)
+/* Sixteen lanes, which compilers make vectors of. */
+float mlt_greatest(const float *x, int32_t n)
 {
-    float max = sampler->x[0];
-    for (int32_t i = 1; i < sampler->n; i++)
-        max = MLT_MAX(max, sampler->x[i]);
+    float lane[16], max = -INFINITY;
+    for (int j = 0; j < 16; j++)
+        lane[j] = -INFINITY;
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
+            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (int j = 0; j < 16; j++)
+        max = lane[j] > max ? lane[j] : max;
+    for (; i < n; i++)
+        max = x[i] > max ? x[i] : max;
     return max;
 }
 
@@ -372,7 +381,7 @@ static inline float below(float x, float max)
 /* Fills the weights with the probabilities of softmax(x / temperature). */
 static void weigh(millet_sampler *sampler, float temperature)
 {
-    float max = greatest(sampler);
+    float max = mlt_greatest(sampler->x, sampler->n);
     for (int32_t i = 0; i < sampler->n; i++)
         sampler->weight[i] = below(sampler->x[i], max) / temperature;
     sampler->kernels->softmax(sampler->weight, sampler->n, NULL);
@@ -407,13 +416,21 @@ static inline float rank_key(const struct order *order, float x)
 static void keep_share(millet_sampler *sampler, const struct order *order, float share)
 {
     struct ranked *heap = sampler->heap;
+    double total = total_weight(sampler), wanted = (double)share * total, reached = 0, floor = -1;
+    /*
+     * Top-p: what is below (1 - share) / n of the total cannot add up to more than 1 - share of it, so that
+     * the best tokens reach the share without it (0.999: rounding). Mostly that is nearly all of the
+     * vocabulary.
+     */
+    if (!order->typical) floor = 0.999 * (1 - (double)share) * total / sampler->n;
     /* In the heap `id` is the place among the candidates, which are in the order of their ids. */
+    int32_t left = 0;
     for (int32_t i = 0; i < sampler->n; i++)
-        heap[i] = (struct ranked){rank_key(order, sampler->x[i]), i};
-    build_heap(heap, sampler->n, false);
-    double wanted = (double)share * total_weight(sampler), reached = 0;
+        if ((double)sampler->weight[i] >= floor)
+            heap[left++] = (struct ranked){rank_key(order, sampler->x[i]), i};
+    build_heap(heap, left, false);
     struct ranked last = heap[0];
-    for (int32_t left = sampler->n; left > 0;) {
+    while (left > 0) {
         last = heap[0];
         reached += sampler->weight[last.id];
         if (reached >= wanted) break;
@@ -432,7 +449,7 @@ static void keep_share(millet_sampler *sampler, const struct order *order, float
 
 static void keep_typical(millet_sampler *sampler, float share)
 {
-    struct order order = {.typical = true, .max = greatest(sampler)};
+    struct order order = {.typical = true, .max = mlt_greatest(sampler->x, sampler->n)};
     double sum = 0;
     for (int32_t i = 0; i < sampler->n; i++)
         if (sampler->weight[i] > 0)
@@ -443,9 +460,7 @@ static void keep_typical(millet_sampler *sampler, float share)
 
 static void keep_min_p(millet_sampler *sampler, float fraction)
 {
-    float max = sampler->weight[0];
-    for (int32_t i = 1; i < sampler->n; i++)
-        max = MLT_MAX(max, sampler->weight[i]);
+    float max = mlt_greatest(sampler->weight, sampler->n);
     int32_t n = 0;
     for (int32_t i = 0; i < sampler->n; i++) {
         if (sampler->weight[i] < fraction * max) continue;

@@ -57,4 +57,7 @@ struct mlt_distribution {
 millet_status mlt_sampler_distribution(millet_sampler *sampler, const float *logits,
                                        struct mlt_distribution *out, millet_error *err);
 
+/* The greatest of x[n], NaN left out; -infinity where there is none. */
+float mlt_greatest(const float *x, int32_t n);
+
 #endif

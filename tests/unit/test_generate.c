@@ -189,6 +189,42 @@ static void test_against_plain_loop(void **state)
     millet_session_close(&session);
 }
 
+/* A token whose logit is NaN does not exist: it is not said, and the others share the probability. */
+static void test_a_token_that_is_not_a_number(void **state)
+{
+    (void)state;
+    enum { BAD = 270 };
+    struct tiny_shape shape = tiny_default();
+    struct mlt_checkpoint *checkpoint = tiny_checkpoint(mlt_default_allocator(), &shape);
+    const struct mlt_tensor *tensor = mlt_checkpoint_tensor(checkpoint, "output.weight");
+    ((float *)(uintptr_t)tensor->data)[BAD * tensor->ne[0]] = NAN;
+    millet_model *damaged = NULL;
+    millet_session *session = NULL;
+    assert_int_equal(mlt_model_from_checkpoint(mlt_default_allocator(), checkpoint, &damaged, NULL),
+                     MILLET_OK);
+    millet_session_options session_options = {.n_threads = 1};
+    assert_int_equal(millet_session_open(damaged, &session_options, &session, NULL), MILLET_OK);
+    millet_generate_options options = millet_generate_options_default();
+    options.max_tokens = 1;
+    options.n_best = 4;
+    struct seen seen = {.length = 0};
+    generate(session, "the", &options, &seen);
+    const float *logits = millet_logits(session, 0);
+    double sum = 0;
+    assert_true(isnan(logits[BAD]));
+    for (int32_t i = 0; i < n_vocab; i++)
+        if (i != BAD) sum += exp((double)logits[i]);
+    assert_int_not_equal(seen.tokens[0], BAD);
+    assert_true(fabs((double)seen.logprobs[0] - ((double)logits[seen.tokens[0]] - log(sum))) < 1e-5);
+    for (int j = 0; j < 4; j++) {
+        assert_int_not_equal(seen.best[0][j].token, BAD);
+        double expected = (double)logits[seen.best[0][j].token] - log(sum);
+        assert_true(fabs((double)seen.best[0][j].logprob - expected) < 1e-5);
+    }
+    millet_session_close(&session);
+    millet_model_close(&damaged);
+}
+
 static void test_generation_goes_on(void **state)
 {
     (void)state;
@@ -632,6 +668,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_plain_loop),
+        cmocka_unit_test(test_a_token_that_is_not_a_number),
         cmocka_unit_test(test_generation_goes_on),
         cmocka_unit_test(test_context_is_full),
         cmocka_unit_test(test_callback_stops),
