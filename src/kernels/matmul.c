@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    PIECE_ROWS = MLT_MAX_PANELS * MLT_PANEL_ROWS, /* rows that a thread takes at a time */
+    STEP_ROWS = MLT_MAX_PANELS * MLT_PANEL_ROWS, /* rows that a thread takes at a time */
     MANY_TOKENS = 4,       /* from here on panels are unpacked together and shared by the tokens */
     MAX_PRODUCTS = 8,      /* of one run */
     X_TILE_BYTES = 1 << 18 /* float inputs that stay in the second-level cache while rows pass by */
@@ -22,14 +22,14 @@ enum {
 /* One thread's scratch. */
 struct scratch {
     struct mlt_panel *panels; /* [MLT_MAX_PANELS] */
-    float *sums;              /* [max_tokens][PIECE_ROWS] */
+    float *sums;              /* [max_tokens][STEP_ROWS] */
     float *row;               /* [max_columns]: a decoded row, for exact activations */
 };
 
 static uint64_t scratch_bytes(int64_t max_tokens, int64_t max_columns)
 {
     return mlt_round_up(MLT_MAX_PANELS * sizeof(struct mlt_panel) +
-                            (uint64_t)max_tokens * PIECE_ROWS * sizeof(float) +
+                            (uint64_t)max_tokens * STEP_ROWS * sizeof(float) +
                             (uint64_t)max_columns * sizeof(float),
                         MLT_ALIGNMENT);
 }
@@ -87,6 +87,7 @@ struct run {
     int n_products;
     bool needs[FORMS];
     struct mlt_act act[FORMS];
+    int64_t piece_rows[MAX_PRODUCTS]; /* a multiple of STEP_ROWS */
     int64_t pieces[MAX_PRODUCTS + 1]; /* pieces before product i; the last is their number */
     atomic_llong next;
 };
@@ -185,7 +186,7 @@ static void multiply_quantized(const struct run *run, const struct mlt_product *
     int panels = (int)((rows + MLT_PANEL_ROWS - 1) / MLT_PANEL_ROWS);
     /* Few tokens: one panel after the other, so that rows are read as long streams. */
     int together = run->tokens < MANY_TOKENS ? 1 : panels;
-    memset(scratch->sums, 0, (size_t)run->tokens * PIECE_ROWS * sizeof(float));
+    memset(scratch->sums, 0, (size_t)run->tokens * STEP_ROWS * sizeof(float));
     for (int first = 0; first < panels; first += together) {
         for (int64_t column = 0; column < w->columns; column += MLT_PANEL_COLUMNS) {
             int columns = (int)MLT_MIN(w->columns - column, MLT_PANEL_COLUMNS);
@@ -193,11 +194,11 @@ static void multiply_quantized(const struct run *run, const struct mlt_product *
                 unpack_panel(kernels, w, row + (first + p) * MLT_PANEL_ROWS, column, columns,
                              &scratch->panels[p]);
             dot_for(kernels, scratch->panels[0].kind)(scratch->panels, together, column, act, 0, run->tokens,
-                                                      scratch->sums + first * MLT_PANEL_ROWS, PIECE_ROWS);
+                                                      scratch->sums + first * MLT_PANEL_ROWS, STEP_ROWS);
         }
     }
     for (int64_t t = 0; t < run->tokens; t++)
-        memcpy(product->out + t * product->ld + row, scratch->sums + t * PIECE_ROWS,
+        memcpy(product->out + t * product->ld + row, scratch->sums + t * STEP_ROWS,
                (size_t)rows * sizeof(float));
 }
 
@@ -227,6 +228,26 @@ static void multiply_float(const struct run *run, const struct mlt_product *prod
             MLT_MIN(tile, run->tokens - t), w->columns, product->out + t * product->ld + row, product->ld);
 }
 
+static void multiply_step(const struct run *run, const struct mlt_product *product, int64_t row, int64_t rows,
+                          const struct scratch *scratch)
+{
+    const struct mlt_matmul *matmul = run->matmul;
+    const struct mlt_matrix *w = product->w;
+    int form = form_of(matmul, w->dtype);
+    if (form >= 0 && run->tokens < MANY_TOKENS && matmul->kernels->rows[w->dtype])
+        multiply_rows(run, product, row, rows, &run->act[form]);
+    else if (form >= 0)
+        multiply_quantized(run, product, row, rows, &run->act[form], scratch);
+    else if (mlt_dtype_info(w->dtype)->quantised)
+        multiply_decoded(run, product, row, rows, scratch);
+    else
+        multiply_float(run, product, row, rows);
+    if (product->bias)
+        for (int64_t t = 0; t < run->tokens; t++)
+            for (int64_t r = row; r < row + rows; r++)
+                product->out[t * product->ld + r] = product->out[t * product->ld + r] + product->bias[r];
+}
+
 static void multiply_task(void *argument, int thread, int threads)
 {
     (void)threads;
@@ -236,7 +257,7 @@ static void multiply_task(void *argument, int thread, int threads)
     struct scratch scratch;
     scratch.panels = (struct mlt_panel *)base;
     scratch.sums = (float *)(base + MLT_MAX_PANELS * sizeof(struct mlt_panel));
-    scratch.row = scratch.sums + matmul->max_tokens * PIECE_ROWS;
+    scratch.row = scratch.sums + matmul->max_tokens * STEP_ROWS;
 
     int i = 0;
     for (;;) {
@@ -245,22 +266,24 @@ static void multiply_task(void *argument, int thread, int threads)
             i++;
         if (i == run->n_products) return;
         const struct mlt_product *product = &run->products[i];
-        const struct mlt_matrix *w = product->w;
-        int64_t row = (piece - run->pieces[i]) * PIECE_ROWS, rows = MLT_MIN(w->rows - row, PIECE_ROWS);
-        int form = form_of(matmul, w->dtype);
-        if (form >= 0 && run->tokens < MANY_TOKENS && matmul->kernels->rows[w->dtype])
-            multiply_rows(run, product, row, rows, &run->act[form]);
-        else if (form >= 0)
-            multiply_quantized(run, product, row, rows, &run->act[form], &scratch);
-        else if (mlt_dtype_info(w->dtype)->quantised)
-            multiply_decoded(run, product, row, rows, &scratch);
-        else
-            multiply_float(run, product, row, rows);
-        if (product->bias)
-            for (int64_t t = 0; t < run->tokens; t++)
-                for (int64_t r = row; r < row + rows; r++)
-                    product->out[t * product->ld + r] = product->out[t * product->ld + r] + product->bias[r];
+        int64_t row = (piece - run->pieces[i]) * run->piece_rows[i];
+        int64_t end = MLT_MIN(row + run->piece_rows[i], product->w->rows);
+        for (; row < end; row += STEP_ROWS)
+            multiply_step(run, product, row, MLT_MIN(end - row, STEP_ROWS), &scratch);
     }
+}
+
+/*
+ * Rows of a piece. For many tokens a step is work enough. For few, rows are read once from memory, in streams
+ * that run ahead of the work (prefetches reach two groups of sixteen rows further): what is fetched beyond a
+ * piece's end is in vain, so pieces are long, but still several for each thread.
+ */
+static int64_t rows_of_piece(int64_t rows, int64_t tokens, int threads)
+{
+    enum { PIECES_PER_THREAD = 3 };
+    if (tokens >= MANY_TOKENS) return STEP_ROWS;
+    int64_t share = rows / (threads * PIECES_PER_THREAD);
+    return MLT_MAX((share + STEP_ROWS - 1) / STEP_ROWS * STEP_ROWS, STEP_ROWS);
 }
 
 void mlt_matmul_run(struct mlt_matmul *matmul, const float *x, int64_t ldx, int64_t tokens,
@@ -278,7 +301,8 @@ void mlt_matmul_run(struct mlt_matmul *matmul, const float *x, int64_t ldx, int6
     for (int i = 0; i < n_products; i++) {
         int form = form_of(matmul, products[i].w->dtype);
         if (form >= 0) run.needs[form] = true;
-        run.pieces[i + 1] = run.pieces[i] + (products[i].w->rows + PIECE_ROWS - 1) / PIECE_ROWS;
+        run.piece_rows[i] = rows_of_piece(products[i].w->rows, tokens, mlt_thread_pool_size(matmul->pool));
+        run.pieces[i + 1] = run.pieces[i] + (products[i].w->rows + run.piece_rows[i] - 1) / run.piece_rows[i];
         work += products[i].w->rows * run.columns * tokens;
     }
     struct mlt_thread_pool *pool = work < MLT_WORTH_SHARING ? NULL : matmul->pool;
