@@ -104,12 +104,13 @@ TILE_FUNCTION store_token(vf s0, vf s1, vf s2, vf s3, int rows, float scale, flo
 }
 
 /*
- * One tile of rows from `row` and tokens from `token` on. `ahead`: prefetch the rows of the next tile to the
- * first-level cache and those after it to the second, while this one is read.
+ * One tile of rows from `row` and tokens from `token` on. `ahead`: prefetch what comes AHEAD_BYTES later in
+ * each row, or past its end in the row that will take its place.
  */
 TILE_FUNCTION product_tile(mlt_dtype dtype, int rows, int tokens, const struct product *p, int64_t row,
                            int64_t token, int64_t last_token, bool ahead)
 {
+    enum { AHEAD_BYTES = 1024, LINE = 64 };
     const uint8_t *w[4];
     const float *x[4];
     struct tile s = empty_tile();
@@ -119,14 +120,17 @@ TILE_FUNCTION product_tile(mlt_dtype dtype, int rows, int tokens, const struct p
         w[i] = p->w + (uint64_t)(row + MLT_MIN(i, rows - 1)) * p->row_bytes;
         x[i] = p->x + MLT_MIN(token + MLT_MIN(i, tokens - 1), last_token) * p->ldx;
     }
-    uintptr_t next = (uintptr_t)w[0] + (uintptr_t)rows * p->row_bytes,
-              stride = (uintptr_t)rows * p->row_bytes;
+    uintptr_t length = (uintptr_t)(p->columns * element_size(dtype)),
+              next_row = (uintptr_t)rows * p->row_bytes;
+    uintptr_t at = AHEAD_BYTES % length, shift = AHEAD_BYTES / length * next_row;
     for (; k < whole; k += 16) {
-        if (ahead) {
-            for (int line = 0; line < rows * 16 * element_size(dtype); line += 64) {
-                uintptr_t at = next + (uintptr_t)(k * rows * element_size(dtype) + line);
-                _mm_prefetch((const char *)at, _MM_HINT_T0);
-                _mm_prefetch((const char *)(at + stride), _MM_HINT_T1);
+        if (ahead && k * element_size(dtype) % LINE == 0) {
+            for (int i = 0; i < rows; i++)
+                prefetch((uintptr_t)w[i] + shift + at);
+            at += LINE;
+            if (at >= length) {
+                at -= length;
+                shift += next_row;
             }
         }
         step_columns(&s, dtype, rows, tokens, w, x, k, true, part);
@@ -155,7 +159,7 @@ TILE_FUNCTION product_rows(mlt_dtype dtype, const struct product *p, int64_t row
     }
     for (; r + DOT_ROWS <= rows; r += DOT_ROWS)
         for (int64_t t = 0; t < tokens; t += DOT_TOKENS)
-            product_tile(dtype, DOT_ROWS, DOT_TOKENS, p, r, t, tokens - 1, false);
+            product_tile(dtype, DOT_ROWS, DOT_TOKENS, p, r, t, tokens - 1, t == 0);
     for (; r < rows; r++)
         for (int64_t t = 0; t < tokens; t += DOT_TOKENS)
             product_tile(dtype, 1, DOT_TOKENS, p, r, t, tokens - 1, false);
@@ -229,18 +233,15 @@ TILE_FUNCTION add_head_chunk(float *out, vf s0, vf s1, vf s2, vf s3, int vectors
 TILE_FUNCTION mix_tile(mlt_dtype dtype, int heads, int vectors, const struct mix *m, int head, int j,
                        int64_t begin, int64_t end, bool whole, vm part)
 {
-    enum { NEAR_BYTES = 1024, FAR_BYTES = 8192 };
+    enum { AHEAD_BYTES = 1024 };
     struct tile s = empty_tile();
     const float *p = m->p + head * m->ldp;
     const int bytes = 16 * vectors * element_size(dtype);
-    const int64_t near_rows = NEAR_BYTES / bytes, far_rows = FAR_BYTES / bytes;
+    const uintptr_t ahead = (uintptr_t)(AHEAD_BYTES / bytes * m->row_bytes);
     for (int64_t i = begin; i < end; i++) {
         const uint8_t *v = m->v + i * m->row_bytes;
-        for (int line = 0; line < bytes; line += 64) {
-            uintptr_t at = (uintptr_t)v + (uintptr_t)(j * element_size(dtype) + line);
-            _mm_prefetch((const char *)(at + (uintptr_t)(near_rows * m->row_bytes)), _MM_HINT_T0);
-            _mm_prefetch((const char *)(at + (uintptr_t)(far_rows * m->row_bytes)), _MM_HINT_T1);
-        }
+        for (int line = 0; line < bytes; line += 64)
+            prefetch((uintptr_t)v + ahead + (uintptr_t)(j * element_size(dtype) + line));
         vf v0 = load_elements(dtype, v, j, whole, part), v1 = v0, v2 = v0, v3 = v0;
         if (vectors > 1) v1 = load_elements(dtype, v, j + 16, whole, part);
         if (vectors > 2) v2 = load_elements(dtype, v, j + 32, whole, part);

@@ -30,25 +30,31 @@ void mlt_avx512_vnni_dot_panel(struct mlt_kernels *table);
 void mlt_avx512_vnni_rows(struct mlt_kernels *table);
 void mlt_avx512_vnni_peak(struct mlt_kernels *table);
 
+/* A prefetch to the first-level cache; the address may be anything. gcc 12 deletes loops of _mm_prefetch. */
+static inline void prefetch(uintptr_t address)
+{
+    __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)address));
+}
+
 /*
- * Rows that lie one after the other are read by the next calls in the order of memory. While `bytes` of each
- * of sixteen rows are unpacked, as many of the next sixteen rows are brought to the first-level cache, and of
- * those after them to the second: a single core keeps too few reads in flight by itself to use the memory's
- * bandwidth. `offset`: of the bytes within the rows. Addresses past the matrix do no harm: a prefetch never
- * faults.
+ * Brings the bytes to the cache that unpackers want a few calls from now: a core keeps too few reads in
+ * flight by itself to use the memory's bandwidth. Calls take `bytes` of each of sixteen rows after another
+ * from `offset` on, and then, in a matrix whose rows lie one after the other, the next sixteen rows from
+ * their start. Each line is prefetched once; addresses past the matrix do no harm.
  */
 static inline void prefetch_rows(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, int64_t bytes)
 {
+    enum { CALLS_AHEAD = 4, LINE = 64 };
     intptr_t stride = (intptr_t)rows[1] - (intptr_t)rows[0];
     if (stride <= 0 || (intptr_t)rows[15] - (intptr_t)rows[0] != 15 * stride) return;
-    uintptr_t next = (uintptr_t)rows[0] + (uintptr_t)(16 * stride + 16 * offset);
-    /*
-     * Written as assembler because gcc takes a function that only prefetches for one without effects, and
-     * drops the call.
-     */
-    for (int64_t i = 0; i < 16 * bytes; i += 64) {
-        __asm__ volatile("prefetcht0 %0" : : "m"(*((const char *)next + i)));
-        __asm__ volatile("prefetcht1 %0" : : "m"(*((const char *)next + 16 * stride + i)));
+    uintptr_t row_bytes = (uintptr_t)stride, ahead = (uintptr_t)(offset + CALLS_AHEAD * bytes),
+              rows_ahead = 0;
+    for (; ahead >= row_bytes; ahead -= row_bytes)
+        rows_ahead += MLT_PANEL_ROWS;
+    for (int r = 0; r < MLT_PANEL_ROWS; r++) {
+        uintptr_t begin = (uintptr_t)rows[r] + rows_ahead * row_bytes + ahead, end = begin + (uintptr_t)bytes;
+        for (uintptr_t line = (begin + LINE - 1) / LINE * LINE; line < end; line += LINE)
+            prefetch(line);
     }
 }
 
