@@ -3,8 +3,8 @@
 
 void mlt_kernels_init_avx2(struct mlt_kernels *table)
 {
-    mlt_avx2_unpack32(table);
-    mlt_avx2_unpack256(table);
+    mlt_avx2_blocks32(table);
+    mlt_avx2_blocks256(table);
     mlt_avx2_peak(table);
     mlt_avx2_float(table);
     mlt_avx2_quantize(table);

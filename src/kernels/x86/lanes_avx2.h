@@ -84,6 +84,27 @@ static inline vi vi_sub32(vi a, vi b)
     return (vi){_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)};
 }
 
+static inline vi vi_mul32(vi a, vi b)
+{
+    return (vi){_mm256_mullo_epi32(a.lo, b.lo), _mm256_mullo_epi32(a.hi, b.hi)};
+}
+
+static inline vi vi_madd16(vi a, vi b)
+{
+    return (vi){_mm256_madd_epi16(a.lo, b.lo), _mm256_madd_epi16(a.hi, b.hi)};
+}
+
+static inline vi vi_maddubs(vi a, vi b)
+{
+    return (vi){_mm256_maddubs_epi16(a.lo, b.lo), _mm256_maddubs_epi16(a.hi, b.hi)};
+}
+
+static inline vi vi_maddsbs(vi a, vi b)
+{
+    return (vi){_mm256_maddubs_epi16(_mm256_abs_epi8(a.lo), _mm256_sign_epi8(b.lo, a.lo)),
+                _mm256_maddubs_epi16(_mm256_abs_epi8(a.hi), _mm256_sign_epi8(b.hi, a.hi))};
+}
+
 static inline vi vi_max32(vi a, vi b)
 {
     return (vi){_mm256_max_epi32(a.lo, b.lo), _mm256_max_epi32(a.hi, b.hi)};
@@ -126,6 +147,13 @@ static inline vi vi_shl32(vi a, int bits)
 static inline vi vi_sar32(vi a, int bits)
 {
     return (vi){_mm256_srai_epi32(a.lo, bits), _mm256_srai_epi32(a.hi, bits)};
+}
+
+static inline vi vi_twice16(vi a)
+{
+    __m256i twice =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13));
+    return (vi){_mm256_shuffle_epi8(a.lo, twice), _mm256_shuffle_epi8(a.hi, twice)};
 }
 
 static inline vi vi_lookup(__m128i table, vi a)
@@ -347,6 +375,11 @@ static inline vf vf_flip_sign(vf a, vf b)
 static inline vi vi_from_vf(vf a)
 {
     return (vi){_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)};
+}
+
+static inline vf vf_from_vi(vi a)
+{
+    return (vf){_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)};
 }
 
 static inline vi vi_as_bits(vf a)

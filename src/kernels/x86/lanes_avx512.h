@@ -79,6 +79,30 @@ static inline vi vi_sub32(vi a, vi b)
     return _mm512_sub_epi32(a, b);
 }
 
+static inline vi vi_mul32(vi a, vi b)
+{
+    return _mm512_mullo_epi32(a, b);
+}
+
+/* Sums of two products of 16-bit numbers, a lane each. */
+static inline vi vi_madd16(vi a, vi b)
+{
+    return _mm512_madd_epi16(a, b);
+}
+
+/* Sums of two products of an unsigned byte of a and a signed one of b, 16 bits each, saturated. */
+static inline vi vi_maddubs(vi a, vi b)
+{
+    return _mm512_maddubs_epi16(a, b);
+}
+
+/* The same with signed bytes a; b must not be -128. */
+static inline vi vi_maddsbs(vi a, vi b)
+{
+    vi signed_b = _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), _mm512_setzero_si512(), b);
+    return _mm512_maddubs_epi16(_mm512_abs_epi8(a), signed_b);
+}
+
 static inline vi vi_max32(vi a, vi b)
 {
     return _mm512_max_epi32(a, b);
@@ -101,6 +125,13 @@ static inline __m128i vi_narrow8(vi a)
 #define vi_shr32(a, bits) _mm512_srli_epi32(a, bits)
 #define vi_shl32(a, bits) _mm512_slli_epi32(a, bits)
 #define vi_sar32(a, bits) _mm512_srai_epi32(a, bits)
+
+/* The low 16 bits of each lane, twice. */
+static inline vi vi_twice16(vi a)
+{
+    return _mm512_shuffle_epi8(
+        a, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13)));
+}
 
 /* Bytes table[a & 15] for bytes a in 0..15. */
 static inline vi vi_lookup(__m128i table, vi a)
@@ -267,6 +298,11 @@ static inline vf vf_flip_sign(vf a, vf b)
 static inline vi vi_from_vf(vf a)
 {
     return _mm512_cvtps_epi32(a);
+}
+
+static inline vf vf_from_vi(vi a)
+{
+    return _mm512_cvtepi32_ps(a);
 }
 
 static inline vi vi_as_bits(vf a)

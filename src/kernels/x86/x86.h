@@ -10,16 +10,16 @@
 
 #include <immintrin.h>
 
-void mlt_avx2_unpack32(struct mlt_kernels *table);
-void mlt_avx2_unpack256(struct mlt_kernels *table);
+void mlt_avx2_blocks32(struct mlt_kernels *table);
+void mlt_avx2_blocks256(struct mlt_kernels *table);
 void mlt_avx2_peak(struct mlt_kernels *table);
 void mlt_avx2_float(struct mlt_kernels *table);
 void mlt_avx2_quantize(struct mlt_kernels *table);
 void mlt_avx2_elementwise(struct mlt_kernels *table);
 void mlt_avx2_dot_panel(struct mlt_kernels *table);
 
-void mlt_avx512_unpack32(struct mlt_kernels *table);
-void mlt_avx512_unpack256(struct mlt_kernels *table);
+void mlt_avx512_blocks32(struct mlt_kernels *table);
+void mlt_avx512_blocks256(struct mlt_kernels *table);
 void mlt_avx512_float(struct mlt_kernels *table);
 void mlt_avx512_quantize(struct mlt_kernels *table);
 void mlt_avx512_elementwise(struct mlt_kernels *table);
@@ -27,7 +27,8 @@ void mlt_avx512_dot_panel(struct mlt_kernels *table);
 void mlt_avx512_peak(struct mlt_kernels *table);
 
 void mlt_avx512_vnni_dot_panel(struct mlt_kernels *table);
-void mlt_avx512_vnni_rows(struct mlt_kernels *table);
+void mlt_avx512_vnni_blocks32(struct mlt_kernels *table);
+void mlt_avx512_vnni_blocks256(struct mlt_kernels *table);
 void mlt_avx512_vnni_peak(struct mlt_kernels *table);
 
 /* A prefetch to the first-level cache; the address may be anything. gcc 12 deletes loops of _mm_prefetch. */

@@ -1,13 +1,14 @@
 /*
- * What unpackers have in common, over the lanes of lanes_avx2.h or lanes_avx512.h.
+ * What the layouts of quantised blocks are taken apart with, over the lanes of lanes_avx2.h or
+ * lanes_avx512.h.
  *
  * Sixteen bytes of sixteen rows are read and transposed, so that a register holds the same four bytes of
  * every row: the order of a panel. Taking codes apart happens after that, for all rows at once.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MLT_UNPACK_LANES_H
-#define MLT_UNPACK_LANES_H
+#ifndef MLT_CODES_LANES_H
+#define MLT_CODES_LANES_H
 
 #include "kernels/kernels.h"
 #include "kernels/x86/x86.h"
@@ -15,43 +16,34 @@
 
 #include <string.h>
 
-static inline void panel_begin(struct mlt_panel *panel, enum mlt_panel_kind kind, int columns, bool has_min,
-                               int q_low, int q_high)
+#define INLINE static inline __attribute__((always_inline))
+
+/* Four activations, the same for all rows. */
+INLINE vi activations4(const int8_t *x)
 {
-    panel->kind = kind;
-    panel->columns = columns;
-    panel->has_min = has_min;
-    panel->q_low = q_low;
-    panel->q_high = q_high;
+    int32_t value;
+    memcpy(&value, x, sizeof value);
+    return vi_set32(value);
 }
 
-/* Stores 16 columns of codes, from column 4 * quad on. */
-static inline void store_codes(struct mlt_panel *panel, int quad, struct vi4 v)
-{
-    vi_store(panel->q[quad], v.a);
-    vi_store(panel->q[quad + 1], v.b);
-    vi_store(panel->q[quad + 2], v.c);
-    vi_store(panel->q[quad + 3], v.d);
-}
-
-static inline struct vi4 and_all(struct vi4 v, int mask)
+INLINE struct vi4 and_all(struct vi4 v, int mask)
 {
     vi m = vi_set8(mask);
     return (struct vi4){vi_and(v.a, m), vi_and(v.b, m), vi_and(v.c, m), vi_and(v.d, m)};
 }
 
-static inline struct vi4 or_all(struct vi4 v, struct vi4 w)
+INLINE struct vi4 or_all(struct vi4 v, struct vi4 w)
 {
     return (struct vi4){vi_or(v.a, w.a), vi_or(v.b, w.b), vi_or(v.c, w.c), vi_or(v.d, w.d)};
 }
 
-static inline struct vi4 subtract_all(struct vi4 v, int offset)
+INLINE struct vi4 subtract_all(struct vi4 v, int offset)
 {
     vi o = vi_set8(offset);
     return (struct vi4){vi_sub8(v.a, o), vi_sub8(v.b, o), vi_sub8(v.c, o), vi_sub8(v.d, o)};
 }
 
-static inline struct vi4 lookup_all(__m128i table, struct vi4 v)
+INLINE struct vi4 lookup_all(__m128i table, struct vi4 v)
 {
     return (struct vi4){vi_lookup(table, v.a), vi_lookup(table, v.b), vi_lookup(table, v.c),
                         vi_lookup(table, v.d)};
@@ -63,30 +55,30 @@ static inline struct vi4 lookup_all(__m128i table, struct vi4 v)
 #define SHIFT_LEFT_ALL(v, bits)                                                                              \
     ((struct vi4){vi_shl16((v).a, bits), vi_shl16((v).b, bits), vi_shl16((v).c, bits), vi_shl16((v).d, bits)})
 
-static inline struct vi4 low_nibbles(struct vi4 v)
+INLINE struct vi4 low_nibbles(struct vi4 v)
 {
     return and_all(v, 15);
 }
 
-static inline struct vi4 high_nibbles(struct vi4 v)
+INLINE struct vi4 high_nibbles(struct vi4 v)
 {
     return and_all(SHIFT_RIGHT_ALL(v, 4), 15);
 }
 
 /* The 16 (32) bits at `offset` of each row. */
-static inline void gather16(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, uint16_t out[16])
+INLINE void gather16(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, uint16_t out[16])
 {
     for (int r = 0; r < MLT_PANEL_ROWS; r++)
         memcpy(&out[r], rows[r] + offset, sizeof out[r]);
 }
 
-static inline void gather32(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, uint32_t out[16])
+INLINE void gather32(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, uint32_t out[16])
 {
     for (int r = 0; r < MLT_PANEL_ROWS; r++)
         memcpy(&out[r], rows[r] + offset, sizeof out[r]);
 }
 
-static inline __m128i load_table(const int8_t table[16])
+INLINE __m128i load_table(const int8_t table[16])
 {
     return _mm_loadu_si128((const __m128i *)table);
 }

@@ -1,17 +1,21 @@
 /*
- * Unpackers of the types with superblocks of 256, over the lanes that the including file has chosen. Layouts:
- * quant_blocks.h.
+ * The layouts with superblocks of 256 (quant_blocks.h), and their kernels, over the lanes that the including
+ * file has chosen: the superblock at `column`.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "kernels/x86/unpack_lanes.h"
+#include "kernels/x86/sink_lanes.h"
+
+#define LAYOUT(name)                                                                                         \
+    INLINE void layout_##name(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,        \
+                              struct sink *sink)
 
 /* Bytes from a row's start to `field` of block `index`. */
 #define FIELD(type, index, field)                                                                            \
     ((index) * (int64_t)sizeof(struct type) + (int64_t)offsetof(struct type, field))
 
 /* The four bytes of each lane, as four rows of unsigned (signed) integers. */
-static inline void store_bytes(int32_t (*out)[MLT_PANEL_ROWS], vi v)
+INLINE void store_bytes(int32_t (*out)[MLT_PANEL_ROWS], vi v)
 {
     vi mask = vi_set32(0xff);
     vi_store(out[0], vi_and(v, mask));
@@ -20,7 +24,7 @@ static inline void store_bytes(int32_t (*out)[MLT_PANEL_ROWS], vi v)
     vi_store(out[3], vi_shr32(v, 24));
 }
 
-static inline void store_signed_bytes(int32_t (*out)[MLT_PANEL_ROWS], vi v)
+INLINE void store_signed_bytes(int32_t (*out)[MLT_PANEL_ROWS], vi v)
 {
     vi_store(out[0], vi_sar32(vi_shl32(v, 24), 24));
     vi_store(out[1], vi_sar32(vi_shl32(v, 16), 24));
@@ -29,7 +33,7 @@ static inline void store_signed_bytes(int32_t (*out)[MLT_PANEL_ROWS], vi v)
 }
 
 /* d of blocks that have it alone, at `offset`. */
-static inline void store_d(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, struct mlt_panel *panel)
+INLINE void store_d(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, struct mlt_panel *panel)
 {
     uint16_t d[16];
     gather16(rows, offset, d);
@@ -37,8 +41,7 @@ static inline void store_d(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t of
 }
 
 /* The first sixteen bytes of Q4_K and Q5_K: d, dmin, and eight 6-bit scales and mins in twelve bytes. */
-static inline void unpack_head_k4(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset,
-                                  struct mlt_panel *panel)
+INLINE void unpack_head_k4(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, struct mlt_panel *panel)
 {
     struct vi4 head = rows_load16(rows, offset);
     vi six = vi_set8(0x3f), low = vi_set8(0x0f), high = vi_set8(0x30);
@@ -50,26 +53,26 @@ static inline void unpack_head_k4(const uint8_t *const rows[MLT_PANEL_ROWS], int
     store_bytes(panel->min + 4, vi_or(vi_and(vi_shr16(head.d, 4), low), vi_and(vi_shr16(head.c, 2), high)));
 }
 
-static void unpack_q4_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
-                        struct mlt_panel *panel)
+LAYOUT(q4_K)
 {
+    struct mlt_panel *panel = sink->panel;
     int64_t block = column / MLT_PANEL_COLUMNS;
-    panel_begin(panel, MLT_PANEL_SUPER32, columns, true, 0, 15);
+    begin(sink, MLT_PANEL_SUPER32, columns, true, 0, 15);
     prefetch_rows(rows, FIELD(mlt_block_q4_K, block, d), sizeof(struct mlt_block_q4_K));
     unpack_head_k4(rows, FIELD(mlt_block_q4_K, block, d), panel);
     for (int i = 0; i < 8; i++) { /* 16 bytes each: columns 64 * (i / 2) + 16 * (i % 2), and 32 later */
         struct vi4 v = rows_load16(rows, FIELD(mlt_block_q4_K, block, qs) + 16 * i);
         int quad = i / 2 * 16 + i % 2 * 4;
-        store_codes(panel, quad, low_nibbles(v));
-        store_codes(panel, quad + 8, high_nibbles(v));
+        put_codes(sink, quad, low_nibbles(v), 0, 15, quad / 8);
+        put_codes(sink, quad + 8, high_nibbles(v), 0, 15, (quad + 8) / 8);
     }
 }
 
-static void unpack_q5_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
-                        struct mlt_panel *panel)
+LAYOUT(q5_K)
 {
+    struct mlt_panel *panel = sink->panel;
     int64_t block = column / MLT_PANEL_COLUMNS;
-    panel_begin(panel, MLT_PANEL_SUPER32, columns, true, 0, 31);
+    begin(sink, MLT_PANEL_SUPER32, columns, true, 0, 31);
     prefetch_rows(rows, FIELD(mlt_block_q5_K, block, d), sizeof(struct mlt_block_q5_K));
     unpack_head_k4(rows, FIELD(mlt_block_q5_K, block, d), panel);
     for (int half = 0; half < 2; half++) {
@@ -77,18 +80,20 @@ static void unpack_q5_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
         for (int i = 0; i < 4; i++) {
             struct vi4 v = rows_load16(rows, FIELD(mlt_block_q5_K, block, qs) + 32 * i + 16 * half);
             int quad = i * 16 + half * 4;
-            store_codes(panel, quad, or_all(low_nibbles(v), and_all(SHIFT_LEFT_ALL(bits, 4), 16)));
-            store_codes(panel, quad + 8, or_all(high_nibbles(v), and_all(SHIFT_LEFT_ALL(bits, 3), 16)));
+            put_codes(sink, quad, or_all(low_nibbles(v), and_all(SHIFT_LEFT_ALL(bits, 4), 16)), 0, 31,
+                      quad / 8);
+            put_codes(sink, quad + 8, or_all(high_nibbles(v), and_all(SHIFT_LEFT_ALL(bits, 3), 16)), 0, 31,
+                      (quad + 8) / 8);
             bits = SHIFT_RIGHT_ALL(bits, 2);
         }
     }
 }
 
-static void unpack_q6_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
-                        struct mlt_panel *panel)
+LAYOUT(q6_K)
 {
+    struct mlt_panel *panel = sink->panel;
     int64_t block = column / MLT_PANEL_COLUMNS;
-    panel_begin(panel, MLT_PANEL_SUPER16, columns, false, -32, 31);
+    begin(sink, MLT_PANEL_SUPER16, columns, false, -32, 31);
     prefetch_rows(rows, FIELD(mlt_block_q6_K, block, ql), sizeof(struct mlt_block_q6_K));
     store_d(rows, FIELD(mlt_block_q6_K, block, d), panel);
     struct vi4 scales = rows_load16(rows, FIELD(mlt_block_q6_K, block, scales));
@@ -105,19 +110,19 @@ static void unpack_q6_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
         struct vi4 q1 = or_all(low_nibbles(w), and_all(SHIFT_LEFT_ALL(bits, 2), 0x30));
         struct vi4 q2 = or_all(high_nibbles(v), and_all(bits, 0x30));
         struct vi4 q3 = or_all(high_nibbles(w), and_all(SHIFT_RIGHT_ALL(bits, 2), 0x30));
-        store_codes(panel, quad, subtract_all(q0, 32));
-        store_codes(panel, quad + 8, subtract_all(q1, 32));
-        store_codes(panel, quad + 16, subtract_all(q2, 32));
-        store_codes(panel, quad + 24, subtract_all(q3, 32));
+        put_codes(sink, quad, q0, -32, 63, quad / 4);
+        put_codes(sink, quad + 8, q1, -32, 63, (quad + 8) / 4);
+        put_codes(sink, quad + 16, q2, -32, 63, (quad + 16) / 4);
+        put_codes(sink, quad + 24, q3, -32, 63, (quad + 24) / 4);
     }
 }
 
-static void unpack_q2_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
-                        struct mlt_panel *panel)
+LAYOUT(q2_K)
 {
+    struct mlt_panel *panel = sink->panel;
     int64_t block = column / MLT_PANEL_COLUMNS;
     uint32_t dm[16];
-    panel_begin(panel, MLT_PANEL_SUPER16, columns, true, 0, 3);
+    begin(sink, MLT_PANEL_SUPER16, columns, true, 0, 3);
     prefetch_rows(rows, FIELD(mlt_block_q2_K, block, scales), sizeof(struct mlt_block_q2_K));
     gather32(rows, FIELD(mlt_block_q2_K, block, d), dm);
     struct vi4 packed = rows_load16(rows, FIELD(mlt_block_q2_K, block, scales));
@@ -133,7 +138,8 @@ static void unpack_q2_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
     for (int i = 0; i < 4; i++) {
         struct vi4 v = rows_load16(rows, FIELD(mlt_block_q2_K, block, qs) + 16 * i);
         for (int part = 0; part < 4; part++, v = SHIFT_RIGHT_ALL(v, 2))
-            store_codes(panel, i / 2 * 32 + part * 8 + i % 2 * 4, and_all(v, 3));
+            put_codes(sink, i / 2 * 32 + part * 8 + i % 2 * 4, and_all(v, 3), 0, 3,
+                      (i / 2 * 32 + part * 8 + i % 2 * 4) / 4);
     }
     vi pairs = vi_load(dm);
     vf_store(panel->d[0], vf_from_low_half(pairs));
@@ -142,17 +148,17 @@ static void unpack_q2_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
 
 /* 6-bit scales of Q3_K: their low nibbles and, in the lowest two bits of each byte of `high`, their high
  * bits. */
-static inline void store_scales_q3(int32_t (*out)[MLT_PANEL_ROWS], vi low, vi high)
+INLINE void store_scales_q3(int32_t (*out)[MLT_PANEL_ROWS], vi low, vi high)
 {
     vi codes = vi_or(vi_and(low, vi_set8(15)), vi_and(vi_shl16(high, 4), vi_set8(0x30)));
     store_signed_bytes(out, vi_sub8(codes, vi_set8(32)));
 }
 
-static void unpack_q3_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
-                        struct mlt_panel *panel)
+LAYOUT(q3_K)
 {
+    struct mlt_panel *panel = sink->panel;
     int64_t block = column / MLT_PANEL_COLUMNS;
-    panel_begin(panel, MLT_PANEL_SUPER16, columns, false, -4, 3);
+    begin(sink, MLT_PANEL_SUPER16, columns, false, -4, 3);
     prefetch_rows(rows, FIELD(mlt_block_q3_K, block, hmask), sizeof(struct mlt_block_q3_K));
     /* The block's last 16 bytes: two of codes, twelve of scales, d. */
     struct vi4 tail = rows_load16(rows, FIELD(mlt_block_q3_K, block, scales) - 2);
@@ -170,8 +176,8 @@ static void unpack_q3_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
             struct vi4 v = rows_load16(rows, FIELD(mlt_block_q3_K, block, qs) + 32 * half + 16 * i);
             for (int part = 0; part < 4; part++) {
                 struct vi4 third = and_all(SHIFT_LEFT_ALL(bits, 2), 4);
-                store_codes(panel, half * 32 + part * 8 + i * 4,
-                            subtract_all(or_all(and_all(v, 3), third), 4));
+                put_codes(sink, half * 32 + part * 8 + i * 4, or_all(and_all(v, 3), third), -4, 7,
+                          (half * 32 + part * 8 + i * 4) / 4);
                 v = SHIFT_RIGHT_ALL(v, 2);
                 bits = SHIFT_RIGHT_ALL(bits, 1);
             }
@@ -179,12 +185,12 @@ static void unpack_q3_K(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colum
     }
 }
 
-static void unpack_iq4_xs(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
-                          struct mlt_panel *panel)
+LAYOUT(iq4_xs)
 {
+    struct mlt_panel *panel = sink->panel;
     __m128i values = load_table(mlt_iq4_values);
     int64_t block = column / MLT_PANEL_COLUMNS;
-    panel_begin(panel, MLT_PANEL_SUPER32, columns, false, -127, 113);
+    begin(sink, MLT_PANEL_SUPER32, columns, false, -127, 113);
     prefetch_rows(rows, FIELD(mlt_block_iq4_xs, block, d), sizeof(struct mlt_block_iq4_xs));
     struct vi4 head = rows_load16(rows, FIELD(mlt_block_iq4_xs, block, d));
     vi low = head.b, high = vi_shr32(head.a, 16); /* four bits and two bits a group */
@@ -195,29 +201,30 @@ static void unpack_iq4_xs(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t col
         low = vi_shr32(low, 4);
         high = vi_shr32(high, 2);
         struct vi4 v = rows_load16(rows, FIELD(mlt_block_iq4_xs, block, qs) + 16 * g);
-        store_codes(panel, 8 * g, lookup_all(values, low_nibbles(v)));
-        store_codes(panel, 8 * g + 4, lookup_all(values, high_nibbles(v)));
+        put_signed_codes(sink, 8 * g, lookup_all(values, low_nibbles(v)), (8 * g) / 8);
+        put_signed_codes(sink, 8 * g + 4, lookup_all(values, high_nibbles(v)), (8 * g + 4) / 8);
     }
 }
 
-static inline void store_unit_scales(struct mlt_panel *panel)
+INLINE void store_unit_scales(struct mlt_panel *panel)
 {
     for (int g = 0; g < 8; g++)
         vi_store(panel->scale[g], vi_set32(1));
 }
 
-static void unpack_tq2_0(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
-                         struct mlt_panel *panel)
+LAYOUT(tq2_0)
 {
+    struct mlt_panel *panel = sink->panel;
     int64_t block = column / MLT_PANEL_COLUMNS;
-    panel_begin(panel, MLT_PANEL_SUPER32, columns, false, -1, 2);
+    begin(sink, MLT_PANEL_SUPER32, columns, false, -1, 2);
     prefetch_rows(rows, FIELD(mlt_block_tq2_0, block, qs), sizeof(struct mlt_block_tq2_0));
     store_d(rows, FIELD(mlt_block_tq2_0, block, d), panel);
     store_unit_scales(panel);
     for (int i = 0; i < 4; i++) {
         struct vi4 v = rows_load16(rows, FIELD(mlt_block_tq2_0, block, qs) + 16 * i);
         for (int part = 0; part < 4; part++, v = SHIFT_RIGHT_ALL(v, 2))
-            store_codes(panel, i / 2 * 32 + part * 8 + i % 2 * 4, subtract_all(and_all(v, 3), 1));
+            put_codes(sink, i / 2 * 32 + part * 8 + i % 2 * 4, and_all(v, 3), -1, 3,
+                      (i / 2 * 32 + part * 8 + i % 2 * 4) / 8);
     }
 }
 
@@ -226,28 +233,28 @@ struct digits {
     vi even, odd;
 };
 
-static inline struct digits digits_of(vi packed)
+INLINE struct digits digits_of(vi packed)
 {
     return (struct digits){vi_and(packed, vi_set16(0xff)), vi_shr16(packed, 8)};
 }
 
 /* Three times a byte: the digit comes out on top, the rest stays below. */
-static inline vi next_digits(struct digits *digits)
+INLINE vi next_digits(struct digits *digits)
 {
     vi low = vi_set16(0xff);
     vi even = vi_add16(vi_add16(digits->even, digits->even), digits->even);
     vi odd = vi_add16(vi_add16(digits->odd, digits->odd), digits->odd);
     digits->even = vi_and(even, low);
     digits->odd = vi_and(odd, low);
-    return vi_sub8(vi_or(vi_shr16(even, 8), vi_and(odd, vi_set16(0xff00))), vi_set8(1));
+    return vi_or(vi_shr16(even, 8), vi_and(odd, vi_set16(0xff00)));
 }
 
-static void unpack_tq1_0(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,
-                         struct mlt_panel *panel)
+LAYOUT(tq1_0)
 {
+    struct mlt_panel *panel = sink->panel;
     int64_t block = column / MLT_PANEL_COLUMNS;
     uint32_t qh[16];
-    panel_begin(panel, MLT_PANEL_SUPER32, columns, false, -1, 1);
+    begin(sink, MLT_PANEL_SUPER32, columns, false, -1, 1);
     prefetch_rows(rows, FIELD(mlt_block_tq1_0, block, qs), sizeof(struct mlt_block_tq1_0));
     gather32(rows, FIELD(mlt_block_tq1_0, block, qh), qh);
     store_d(rows, FIELD(mlt_block_tq1_0, block, d), panel);
@@ -257,27 +264,69 @@ static void unpack_tq1_0(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t colu
         struct digits a = digits_of(v.a), b = digits_of(v.b), c = digits_of(v.c), d = digits_of(v.d);
         int quad = i < 2 ? 4 * i : 40, step = i < 2 ? 8 : 4;
         for (int digit = 0; digit < 5; digit++, quad += step) {
-            vi_store(panel->q[quad], next_digits(&a));
-            vi_store(panel->q[quad + 1], next_digits(&b));
-            vi_store(panel->q[quad + 2], next_digits(&c));
-            vi_store(panel->q[quad + 3], next_digits(&d));
+            struct vi4 digits = {next_digits(&a), next_digits(&b), next_digits(&c), next_digits(&d)};
+            put_codes(sink, quad, digits, -1, 2, quad / 8);
         }
     }
     struct digits last = digits_of(vi_load(qh));
-    for (int quad = 60; quad < 64; quad++)
-        vi_store(panel->q[quad], next_digits(&last));
+    vi q60 = next_digits(&last), q61 = next_digits(&last), q62 = next_digits(&last);
+    put_codes(sink, 60, (struct vi4){q60, q61, q62, next_digits(&last)}, -1, 2, 7);
 }
+
+#define KERNELS256(X)                                                                                        \
+    X(Q2_K, q2_K, 16, true)                                                                                  \
+    X(Q3_K, q3_K, 16, false)                                                                                 \
+    X(Q4_K, q4_K, 8, true)                                                                                   \
+    X(Q5_K, q5_K, 8, true)                                                                                   \
+    X(Q6_K, q6_K, 16, false)                                                                                 \
+    X(IQ4_XS, iq4_xs, 8, false)                                                                              \
+    X(TQ1_0, tq1_0, 8, false)                                                                                \
+    X(TQ2_0, tq2_0, 8, false)
+
+#define UNPACK_KERNEL(dtype, name, groups, has_min)                                                          \
+    static inline void unpack_##name(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns, \
+                                     struct mlt_panel *panel)                                                \
+    {                                                                                                        \
+        struct sink sink = {.panel = panel, .direct = false};                                                \
+        layout_##name(rows, column, columns, &sink);                                                         \
+    }
+KERNELS256(UNPACK_KERNEL)
+#undef UNPACK_KERNEL
+
+#define ROWS_KERNEL(dtype, name, groups, has_min)                                                            \
+    static inline void rows_##name(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,     \
+                                   int64_t token, float y[MLT_PANEL_ROWS])                                   \
+    {                                                                                                        \
+        const int8_t *x = act->q + token * act->columns;                                                     \
+        const float *dx = act->d + token * (act->columns / MLT_PANEL_COLUMNS);                               \
+        const int16_t *xsums = act->sums + token * (act->columns / 16);                                      \
+        struct mlt_panel panel;                                                                              \
+        vf sum = vf_set(0.0f);                                                                               \
+        for (int64_t column = 0; column < act->columns; column += MLT_PANEL_COLUMNS) {                       \
+            struct sink sink = {.panel = &panel, .direct = true, .x = x + column};                           \
+            layout_##name(rows, column, MLT_PANEL_COLUMNS, &sink);                                           \
+            sum =                                                                                            \
+                add_super(sum, &sink, groups, has_min, dx[column / MLT_PANEL_COLUMNS], xsums + column / 16); \
+        }                                                                                                    \
+        vf_store(y, sum);                                                                                    \
+    }
+KERNELS256(ROWS_KERNEL)
+#undef ROWS_KERNEL
 
 static inline void set_unpack256(struct mlt_kernels *table)
 {
-    table->unpack[MLT_Q2_K] = unpack_q2_K;
-    table->unpack[MLT_Q3_K] = unpack_q3_K;
-    table->unpack[MLT_Q4_K] = unpack_q4_K;
-    table->unpack[MLT_Q5_K] = unpack_q5_K;
-    table->unpack[MLT_Q6_K] = unpack_q6_K;
-    table->unpack[MLT_IQ4_XS] = unpack_iq4_xs;
-    table->unpack[MLT_TQ1_0] = unpack_tq1_0;
-    table->unpack[MLT_TQ2_0] = unpack_tq2_0;
+#define SET(dtype, name, groups, has_min) table->unpack[MLT_##dtype] = unpack_##name;
+    KERNELS256(SET)
+#undef SET
 }
 
+static inline void set_rows256(struct mlt_kernels *table)
+{
+#define SET(dtype, name, groups, has_min) table->rows[MLT_##dtype] = rows_##name;
+    KERNELS256(SET)
+#undef SET
+}
+
+#undef KERNELS256
+#undef LAYOUT
 #undef FIELD

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/x86/lanes_avx2.h"
+
+#include "kernels/x86/dot16_maddubs.h"
+
+#include "kernels/x86/blocks256_lanes.h"
+
+void mlt_avx2_blocks256(struct mlt_kernels *table)
+{
+    set_unpack256(table);
+    set_rows256(table);
+}

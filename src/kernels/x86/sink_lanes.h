@@ -1,0 +1,129 @@
+/*
+ * Where the codes of a layout go: into a panel, or straight into the product of sixteen rows with one token.
+ * A layout (blocks32_lanes.h, blocks256_lanes.h) is written once and inlined into either; `direct` is decided
+ * then.
+ *
+ * The including file has chosen lanes, and dot16_maddubs.h or dot16_vnni.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MLT_SINK_LANES_H
+#define MLT_SINK_LANES_H
+
+#include "kernels/x86/codes_lanes.h"
+
+struct sink {
+    struct mlt_panel *panel; /* d, m, scale and min in any case, q only where not direct */
+    bool direct;
+    const int8_t *x;                 /* direct: the token's activations from the panel's first column on */
+    vi sum;                          /* direct: of the present block */
+    int32_t (*sums)[MLT_PANEL_ROWS]; /* direct, blocks of 32: of each block */
+    int low; /* direct: what was taken off the codes, to be given back times the sum of x */
+};
+
+INLINE void begin(struct sink *sink, enum mlt_panel_kind kind, int columns, bool has_min, int q_low,
+                  int q_high)
+{
+    sink->low = q_low;
+    if (sink->direct) return;
+    sink->panel->kind = kind;
+    sink->panel->columns = columns;
+    sink->panel->has_min = has_min;
+    sink->panel->q_low = q_low;
+    sink->panel->q_high = q_high;
+}
+
+INLINE void store_codes(struct mlt_panel *panel, int quad, struct vi4 v)
+{
+    vi_store(panel->q[quad], v.a);
+    vi_store(panel->q[quad + 1], v.b);
+    vi_store(panel->q[quad + 2], v.c);
+    vi_store(panel->q[quad + 3], v.d);
+}
+
+/*
+ * Sixteen columns from 4 * quad on, with q_low taken off: codes up to `span`. In superblocks `group` is
+ * theirs, else NO_GROUP.
+ */
+enum { NO_GROUP = -1 };
+
+INLINE void put_codes(struct sink *sink, int quad, struct vi4 u, int q_low, int span, int group)
+{
+    if (!sink->direct) {
+        store_codes(sink->panel, quad, q_low ? subtract_all(u, -q_low) : u);
+        return;
+    }
+    bool scaled = group != NO_GROUP;
+    vi scale = scaled ? vi_load(sink->panel->scale[group]) : vi_set32(0);
+    sink->sum = add_dot16(sink->sum, u, sink->x + 4 * quad, span, scaled, scale);
+}
+
+/* The same for codes that are signed as they come. */
+INLINE void put_signed_codes(struct sink *sink, int quad, struct vi4 q, int group)
+{
+    sink->low = SIGNED_LOW;
+    if (!sink->direct) {
+        store_codes(sink->panel, quad, q);
+        return;
+    }
+    bool scaled = group != NO_GROUP;
+    vi scale = scaled ? vi_load(sink->panel->scale[group]) : vi_set32(0);
+    sink->sum = add_signed_dot16(sink->sum, q, sink->x + 4 * quad, scaled, scale);
+}
+
+/* After the codes of block `b` of 32. */
+INLINE void end_block(struct sink *sink, int b)
+{
+    if (!sink->direct) return;
+    vi_store(sink->sums[b], sink->sum);
+    sink->sum = vi_set32(0);
+}
+
+/* ---- Products of whole rows ---- */
+
+/* What the blocks of 32 in the sink add to y; dx and xsums (of 16 columns) from the first column on. */
+INLINE vf add_blocks(vf y, const struct sink *sink, int columns, bool has_min, const float *dx,
+                     const int16_t *xsums)
+{
+    const struct mlt_panel *panel = sink->panel;
+    for (int b = 0; b < columns / 32; b++) {
+        int xsum = xsums[2 * b] + xsums[2 * b + 1];
+        vi isum = vi_load(sink->sums[b]);
+        if (sink->low) isum = vi_add32(isum, vi_set32(sink->low * xsum));
+        y = vf_fma(vf_mul(vf_load(panel->d[b]), vf_set(dx[b])), vf_from_vi(isum), y);
+        if (has_min) y = vf_fma(vf_mul(vf_load(panel->m[b]), vf_set(dx[b])), vf_set((float)xsum), y);
+    }
+    return y;
+}
+
+/* Sum over groups of factor * (sum of x): products of 16-bit numbers, two groups at a time. */
+INLINE vi weigh_sums(const int32_t (*factors)[MLT_PANEL_ROWS], const int16_t *xsums, int groups)
+{
+    vi sum = vi_set32(0), low_half = vi_set32(0xffff);
+    for (int g = 0; g < groups; g += 2) {
+        int first = xsums[g], second = xsums[g + 1];
+        if (groups == 8) {
+            first = xsums[2 * g] + xsums[2 * g + 1];
+            second = xsums[2 * g + 2] + xsums[2 * g + 3];
+        }
+        vi pair = vi_or(vi_and(vi_load(factors[g]), low_half), vi_shl32(vi_load(factors[g + 1]), 16));
+        uint32_t xpair = (uint32_t)(uint16_t)first | (uint32_t)(uint16_t)second << 16;
+        sum = vi_add32(sum, vi_madd16(pair, vi_set32((int)xpair)));
+    }
+    return sum;
+}
+
+/* What the superblock in the sink adds to y. */
+INLINE vf add_super(vf y, const struct sink *sink, int groups, bool has_min, float dx, const int16_t *xsums)
+{
+    const struct mlt_panel *panel = sink->panel;
+    vi isum = sink->sum;
+    if (sink->low)
+        isum = vi_add32(isum, vi_mul32(weigh_sums(panel->scale, xsums, groups), vi_set32(sink->low)));
+    y = vf_fma(vf_mul(vf_load(panel->d[0]), vf_set(dx)), vf_from_vi(isum), y);
+    if (!has_min) return y;
+    vf m = vf_mul(vf_load(panel->m[0]), vf_set(-dx));
+    return vf_fma(m, vf_from_vi(weigh_sums(panel->min, xsums, groups)), y);
+}
+
+#endif
