@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A metadata string, or "" where the key is absent or holds something else. */
@@ -77,6 +78,24 @@ static void append(struct cut_text *text, const char *bytes, size_t n)
     text->length += n;
 }
 
+/*
+ * The shortest decimal that gives the same number back: 1e-05, not 9.99999975e-06. With a decimal point
+ * whatever the program's locale.
+ */
+static int write_float(char *out, size_t size, double value, bool single)
+{
+    int n = 0;
+    for (int digits = 1; digits <= 17; digits++) {
+        n = snprintf(out, size, "%.*g", digits, value);
+        double back = strtod(out, NULL);
+        if (single ? (float)back == (float)value : back == value) break;
+        if (single && digits == 9) break; /* NaN */
+    }
+    char *comma = strchr(out, ',');
+    if (comma) *comma = '.';
+    return n;
+}
+
 static void append_number(struct cut_text *text, enum mlt_meta_type type, const void *element)
 {
     char number[40];
@@ -91,8 +110,8 @@ static void append_number(struct cut_text *text, enum mlt_meta_type type, const 
     case MLT_META_I32: NUMBER(int32_t, "%" PRId32, int32_t); break;
     case MLT_META_U64: NUMBER(uint64_t, "%" PRIu64, uint64_t); break;
     case MLT_META_I64: NUMBER(int64_t, "%" PRId64, int64_t); break;
-    case MLT_META_F32: NUMBER(float, "%.9g", double); break;
-    case MLT_META_F64: NUMBER(double, "%.17g", double); break;
+    case MLT_META_F32: n = write_float(number, sizeof number, (double)*(const float *)element, true); break;
+    case MLT_META_F64: n = write_float(number, sizeof number, *(const double *)element, false); break;
     case MLT_META_BOOL:
         n = snprintf(number, sizeof number, *(const uint8_t *)element ? "true" : "false");
         break;

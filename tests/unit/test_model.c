@@ -309,7 +309,7 @@ static void test_info(void **state)
     } expected[] = {{"general.architecture", "string", "llama"},
                     {"llama.block_count", "u32", "2"},
                     {"llama.a.string", "string", "text"},
-                    {"llama.a.float", "f32", "0.100000001"},
+                    {"llama.a.float", "f32", "0.1"},
                     {"llama.a.negative", "i32", "-3"},
                     {"llama.a.bool", "bool", "true"},
                     {"llama.an.array", "u16[9]", "[9, 8, 7, 6, 5, 4, 3, 2, ...]"},
