@@ -147,7 +147,11 @@ static millet_status next_token(struct generation *g, const float *logits, bool 
     millet_session *session = g->session;
     const millet_model *model = session->model;
     millet_piece piece = {.best = g->best};
-    MLT_TRY(millet_sampler_sample(session->sampler, logits, &piece.token, err));
+    millet_status status = millet_sampler_sample(session->sampler, logits, &piece.token, err);
+    if (status != MILLET_OK) {
+        mlt_error_in_file(err, model->checkpoint->path); /* nothing but NaN: the weights are damaged */
+        return status;
+    }
     if (g->callback) {
         int32_t n_vocab = model->config.n_vocab;
         struct log_scale scale = scale_of(mlt_kernels_default(), logits, session->row, n_vocab);

@@ -221,6 +221,14 @@ static void test_a_token_that_is_not_a_number(void **state)
         double expected = (double)logits[seen.best[0][j].token] - log(sum);
         assert_true(fabs((double)seen.best[0][j].logprob - expected) < 1e-5);
     }
+    /* Where no number is left, the call says which model it is. */
+    const struct mlt_tensor *norm = mlt_checkpoint_tensor(damaged->checkpoint, "blk.1.ffn_down.weight");
+    ((float *)(uintptr_t)norm->data)[3] = NAN;
+    millet_error err;
+    millet_sequence_truncate(session, 0, 0, NULL);
+    assert_int_equal(millet_generate(session, "the", 3, &options, NULL, NULL, NULL, &err),
+                     MILLET_BAD_ARGUMENT);
+    assert_string_equal(err.file, damaged->checkpoint->path);
     millet_session_close(&session);
     millet_model_close(&damaged);
 }
