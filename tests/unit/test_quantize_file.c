@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "compact/encode_tensor.h"
 #include "compact/quantize_types.h"
 #include "millet/lab.h"
 #include "support/counting_allocator.h"
@@ -347,6 +348,76 @@ static void test_threads_make_no_difference(void **state)
     millet_quantized_free(&b);
 }
 
+/* ---- Tensors that are assembled on reading ---- */
+
+/* Gives the rows of the mapped tensor behind it in reverse order. */
+static millet_status read_reversed(const struct mlt_tensor *tensor, uint64_t row, uint64_t rows, void *out,
+                                   millet_error *err)
+{
+    (void)err;
+    const struct mlt_tensor *from = tensor->source;
+    for (uint64_t i = 0; i < rows; i++)
+        memcpy((uint8_t *)out + i * from->row_bytes,
+               from->data + (from->rows - 1 - row - i) * from->row_bytes, (size_t)from->row_bytes);
+    return MILLET_OK;
+}
+
+static millet_status gather(void *context, const void *bytes, uint64_t size, uint64_t elements,
+                            millet_error *err)
+{
+    (void)elements;
+    (void)err;
+    bytes_put(context, bytes, (size_t)size);
+    return MILLET_OK;
+}
+
+static void test_assembled_tensor(void **state)
+{
+    (void)state;
+    enum { COLUMNS = 4864, ROWS = 450 }; /* rows of two segments, in three readings */
+    float *values = malloc(sizeof(float) * COLUMNS * ROWS);
+    for (int i = 0; i < COLUMNS * ROWS; i++)
+        values[i] = (float)(i * 97 % 1009) / 500 - 1;
+    struct mlt_tensor mapped = {.name = {"m", 1},
+                                .dtype = MLT_F32,
+                                .n_dims = 2,
+                                .ne = {COLUMNS, ROWS, 1, 1},
+                                .row_bytes = COLUMNS * sizeof(float),
+                                .rows = ROWS,
+                                .bytes = sizeof(float) * COLUMNS * ROWS,
+                                .data = (const uint8_t *)values,
+                                .file = ""};
+    struct mlt_tensor assembled = mapped;
+    assembled.data = NULL;
+    assembled.read = read_reversed;
+    assembled.source = &mapped;
+    struct mlt_encoder encoder;
+    struct mlt_encode_error errors[2];
+    struct file_bytes bytes[2] = {{0}, {0}};
+    assert_int_equal(mlt_encoder_open(&encoder, mlt_default_allocator(), 2, NULL), MILLET_OK);
+    const struct mlt_tensor *tensors[2] = {&mapped, &assembled};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            mlt_encode_tensor(&encoder, tensors[i], MLT_Q5_0, gather, &bytes[i], &errors[i], NULL),
+            MILLET_OK);
+    size_t row = mlt_dtype_row_bytes(MLT_Q5_0, COLUMNS);
+    assert_int_equal(bytes[0].size, row * ROWS);
+    assert_int_equal(bytes[1].size, row * ROWS);
+    for (size_t i = 0; i < ROWS; i++)
+        assert_memory_equal(bytes[0].data + i * row, bytes[1].data + (ROWS - 1 - i) * row, row);
+    assert_true(fabs(errors[0].difference / errors[1].difference - 1) < 1e-9);
+    /* A damaged element is named by its place in what was assembled. */
+    values[(ROWS - 1 - 333) * COLUMNS + 4200] = NAN;
+    millet_error err;
+    assert_int_equal(mlt_encode_tensor(&encoder, &assembled, MLT_Q5_0, gather, &bytes[1], &errors[1], &err),
+                     MILLET_BAD_ARGUMENT);
+    assert_non_null(strstr(err.message, "(row 333, column 4200)"));
+    mlt_encoder_close(&encoder);
+    bytes_free(&bytes[0]);
+    bytes_free(&bytes[1]);
+    free(values);
+}
+
 static void test_fallbacks(void **state)
 {
     (void)state;
@@ -617,6 +688,7 @@ int main(void)
         cmocka_unit_test(test_what_is_quantised),
         cmocka_unit_test(test_fit),
         cmocka_unit_test(test_type_names),
+        cmocka_unit_test(test_assembled_tensor),
         cmocka_unit_test_setup_teardown(test_every_type, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads_make_no_difference, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fallbacks, set_up, tear_down),
