@@ -41,9 +41,15 @@ MLT_INLINE struct mlt_words mlt_load_words(const uint8_t *const blocks[MLT_UNPAC
  */
 enum { MLT_PANEL_WORD = MLT_PANEL_ROWS * 4 };
 
+/* Where the codes from `column` on go. */
+MLT_INLINE int8_t *mlt_columns(int8_t *out, int column)
+{
+    return out + column / 4 * MLT_PANEL_WORD;
+}
+
 MLT_INLINE void mlt_place(int8_t *out, int column, uint8x16_t codes)
 {
-    vst1q_s8(out + column / 4 * MLT_PANEL_WORD, vreinterpretq_s8_u8(codes));
+    vst1q_s8(mlt_columns(out, column), vreinterpretq_s8_u8(codes));
 }
 
 /* The two 4-bit codes of each byte. */

@@ -37,10 +37,11 @@ MLT_INLINE void place_bit_pairs(const uint8_t *const b[MLT_UNPACK_ROWS], int qs,
     uint8x16_t minus = vdupq_n_u8(offset);
     for (int i = 0; i < 4; i++) {
         struct mlt_words words = mlt_load_words(b, qs + 16 * i);
+        int8_t *to = mlt_columns(out, i / 2 * 128 + i % 2 * 16);
         for (int w = 0; w < 4; w++) {
             struct bit_pairs codes = bit_pairs(words.v[w]);
             for (int l = 0; l < 4; l++)
-                mlt_place(out, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes.v[l], minus));
+                mlt_place(to, 4 * w + 32 * l, vsubq_u8(codes.v[l], minus));
         }
     }
 }
@@ -61,12 +62,13 @@ PLACE(q3_K)
     for (int i = 0; i < 4; i++) {
         struct mlt_words words = mlt_load_words(b, (int)offsetof(struct mlt_block_q3_K, qs) + 16 * i);
         struct mlt_words thirds = mlt_load_words(b, (int)offsetof(struct mlt_block_q3_K, hmask) + i % 2 * 16);
+        int8_t *to = mlt_columns(out, i / 2 * 128 + i % 2 * 16);
         for (int w = 0; w < 4; w++) {
             struct bit_pairs codes = bit_pairs(words.v[w]);
             for (int l = 0; l < 4; l++) {
                 uint8x16_t set = vtstq_u8(thirds.v[w], vdupq_n_u8((uint8_t)(1 << (i / 2 * 4 + l))));
                 uint8x16_t minus = vbicq_u8(vdupq_n_u8(4), set);
-                mlt_place(out, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes.v[l], minus));
+                mlt_place(to, 4 * w + 32 * l, vsubq_u8(codes.v[l], minus));
             }
         }
     }
@@ -77,10 +79,10 @@ PLACE(q4_K)
 {
     for (int i = 0; i < 8; i++) {
         struct mlt_words words = mlt_load_words(b, (int)offsetof(struct mlt_block_q4_K, qs) + 16 * i);
+        int8_t *to = mlt_columns(out, i / 2 * 64 + i % 2 * 16);
         for (int w = 0; w < 4; w++) {
-            int column = i / 2 * 64 + i % 2 * 16 + 4 * w;
-            mlt_place(out, column, mlt_low_nibbles(words.v[w]));
-            mlt_place(out, column + 32, mlt_high_nibbles(words.v[w]));
+            mlt_place(to, 4 * w, mlt_low_nibbles(words.v[w]));
+            mlt_place(to, 4 * w + 32, mlt_high_nibbles(words.v[w]));
         }
     }
 }
@@ -94,11 +96,11 @@ PLACE(q5_K)
         for (int j = 0; j < 4; j++) {
             struct mlt_words words =
                 mlt_load_words(b, (int)offsetof(struct mlt_block_q5_K, qs) + 32 * j + 16 * half);
+            int8_t *to = mlt_columns(out, 64 * j + 16 * half);
             for (int w = 0; w < 4; w++) {
-                int column = 64 * j + 16 * half + 4 * w;
                 uint8x16_t high = vandq_u8(vshlq_n_u8(fifths.v[w], 3), sixteen);
-                mlt_place(out, column, vandq_u8(vsliq_n_u8(words.v[w], fifths.v[w], 4), five));
-                mlt_place(out, column + 32, vsriq_n_u8(high, words.v[w], 4));
+                mlt_place(to, 4 * w, vandq_u8(vsliq_n_u8(words.v[w], fifths.v[w], 4), five));
+                mlt_place(to, 4 * w + 32, vsriq_n_u8(high, words.v[w], 4));
                 fifths.v[w] = vshrq_n_u8(fifths.v[w], 2);
             }
         }
@@ -116,6 +118,7 @@ PLACE(q6_K)
         int ql = (int)offsetof(struct mlt_block_q6_K, ql) + i / 2 * 64 + i % 2 * 16;
         struct mlt_words first = mlt_load_words(b, ql), second = mlt_load_words(b, ql + 32);
         struct mlt_words pairs = mlt_load_words(b, (int)offsetof(struct mlt_block_q6_K, qh) + 16 * i);
+        int8_t *to = mlt_columns(out, i / 2 * 128 + i % 2 * 16);
         for (int w = 0; w < 4; w++) {
             /* Inserting shifts join the low four bits and the pair: sli keeps the low bits of its first
              * operand, sri the high ones. */
@@ -127,7 +130,7 @@ PLACE(q6_K)
                 vsriq_n_u8(vandq_u8(vshrq_n_u8(pair, 2), top), high, 4),
             };
             for (int l = 0; l < 4; l++)
-                mlt_place(out, i / 2 * 128 + i % 2 * 16 + 4 * w + 32 * l, vsubq_u8(codes[l], offset));
+                mlt_place(to, 4 * w + 32 * l, vsubq_u8(codes[l], offset));
         }
     }
 }
@@ -138,9 +141,10 @@ PLACE(iq4_xs)
     uint8x16_t values = vreinterpretq_u8_s8(vld1q_s8(mlt_iq4_values));
     for (int g = 0; g < 8; g++) {
         struct mlt_words words = mlt_load_words(b, (int)offsetof(struct mlt_block_iq4_xs, qs) + 16 * g);
+        int8_t *to = mlt_columns(out, 32 * g);
         for (int w = 0; w < 4; w++) {
-            mlt_place(out, 32 * g + 4 * w, vqtbl1q_u8(values, mlt_low_nibbles(words.v[w])));
-            mlt_place(out, 32 * g + 16 + 4 * w, vqtbl1q_u8(values, mlt_high_nibbles(words.v[w])));
+            mlt_place(to, 4 * w, vqtbl1q_u8(values, mlt_low_nibbles(words.v[w])));
+            mlt_place(to, 16 + 4 * w, vqtbl1q_u8(values, mlt_high_nibbles(words.v[w])));
         }
     }
 }
