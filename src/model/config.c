@@ -418,16 +418,23 @@ static millet_status read_scales(struct reader *r, const struct family *family, 
 static millet_status choose_layers(struct reader *r, const struct family *family, struct mlt_config *config,
                                    struct mlt_arena *arena)
 {
+    int32_t period = family->local_period, count = family->local_count;
     if (family->local_period) {
         uint32_t window = (uint32_t)family->window;
         MLT_TRY(read_count(r, "attention.sliding_window", 0, INT32_MAX, &window, &config->window));
+    }
+    if (family->local_period > 1) {
+        /* Files may say another period; its last layer is then the global one. */
+        uint32_t usual = (uint32_t)period;
+        MLT_TRY(read_count(r, "attention.sliding_window_pattern", 2, MAX_LAYERS, &usual, &period));
+        if (period != family->local_period) count = period - 1;
     }
     size_t n = (size_t)config->n_layers;
     config->layers = mlt_arena_alloc(arena, n, sizeof *config->layers, r->err);
     if (!config->layers) return MILLET_NO_MEMORY;
     for (int i = 0; i < config->n_layers; i++) {
         struct mlt_layer_choice *choice = &config->layers[i];
-        choice->local = config->window > 0 && i % family->local_period < family->local_count;
+        choice->local = config->window > 0 && i % period < count;
         choice->rope =
             family->rope != MLT_ROPE_NONE && !(family->rope_skip && (i + 1) % family->rope_skip == 0);
     }

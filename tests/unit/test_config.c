@@ -101,6 +101,13 @@ static void test_layers(void **state)
     assert_true(config.embedding_scale == 8);
     mlt_arena_release(&arena);
 
+    /* A file that says every fourth. */
+    struct toy_key fourth = {"attention.sliding_window_pattern", false, toy_u32(4)};
+    config = accept(toy, &fourth, &arena);
+    for (int i = 0; i < 13; i++)
+        assert_int_equal(config.layers[i].local, i % 4 != 3);
+    mlt_arena_release(&arena);
+
     toy = toy_model_default("gemma2");
     toy.n_layers = 3;
     config = accept(toy, NULL, &arena);
@@ -265,6 +272,8 @@ static void test_hostile_floats(void **state)
             if (bad[i] != 0)
                 refuse(toy, not_negative[k], false, toy_f32(bad[i]), MILLET_BAD_FORMAT, not_negative[k]);
     toy = toy_model_default("gemma3");
+    refuse(toy, "attention.sliding_window_pattern", false, toy_u32(1), MILLET_BAD_FORMAT,
+           "attention.sliding_window_pattern");
     refuse(toy, "rope.freq_base_swa", false, toy_f32(0), MILLET_BAD_FORMAT, "rope.freq_base_swa");
 }
 
