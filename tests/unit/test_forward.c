@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "model/forward.h"
+#include "model/forward_state.h"
 #include "support/counting_allocator.h"
 #include "support/naive_forward.h"
 #include "support/toy_model.h"
@@ -216,6 +216,36 @@ static void test_invariance(void **state)
     }
     free(one);
     free(many);
+    millet_model_close(&model);
+}
+
+/* Every level of the CPU gives the bits of scalar C. */
+static void test_levels(void **state)
+{
+    const struct example *e = *state;
+    millet_model *model = toy_model_open(&e->toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens, model, 1);
+    float *expected = rows(model, N_TOKENS), *logits = rows(model, N_TOKENS);
+    const unsigned masks[] = {0,
+                              MLT_CPU_AVX2,
+                              MLT_CPU_AVX2 | MLT_CPU_AVX512,
+                              MLT_CPU_NEON,
+                              MLT_CPU_NEON | MLT_CPU_DOTPROD,
+                              mlt_kernels_default()->cpu};
+    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+        struct mlt_kernels kernels;
+        mlt_kernels_init(&kernels, masks[i] & mlt_kernels_default()->cpu);
+        struct mlt_forward *forward = open_forward(model, e->n_ctx, 1, MLT_F16);
+        forward->kernels = forward->matmul.kernels = &kernels;
+        append(forward, 0, tokens, N_TOKENS - 1, logits);
+        append(forward, 0, tokens + N_TOKENS - 1, 1, logits + (N_TOKENS - 1) * (size_t)model->config.n_vocab);
+        if (i == 0) memcpy(expected, logits, N_TOKENS * (size_t)model->config.n_vocab * sizeof *logits);
+        assert_same(expected, logits, model, N_TOKENS, mlt_cpu_tier_name(kernels.cpu));
+        mlt_forward_close(&forward);
+    }
+    free(expected);
+    free(logits);
     millet_model_close(&model);
 }
 
@@ -443,8 +473,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     static struct example examples[MAX_EXAMPLES];
-    static char names[4 * MAX_EXAMPLES + 3][120];
-    static struct CMUnitTest tests[4 * MAX_EXAMPLES + 3];
+    static char names[5 * MAX_EXAMPLES + 3][120];
+    static struct CMUnitTest tests[5 * MAX_EXAMPLES + 3];
     size_t n_examples = make_examples(examples), n = 0;
     for (size_t i = 0; i < n_examples; i++) {
         static const struct {
@@ -452,6 +482,7 @@ int main(void)
             CMUnitTestFunction function;
         } kinds[] = {{"against naive", test_against_naive},
                      {"invariance", test_invariance},
+                     {"levels", test_levels},
                      {"sequences", test_sequences},
                      {"memory", test_memory}};
         for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
