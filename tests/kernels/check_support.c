@@ -376,7 +376,7 @@ static void half_offsets(mlt_dtype dtype, int offsets[2])
     case MLT_Q6_K:
     case MLT_TQ1_0:
     case MLT_TQ2_0: offsets[0] = bytes - 2; break;
-    case MLT_MXFP4: offsets[0] = -1; break; /* an exponent byte: every value of it is a scale */
+    case MLT_MXFP4: offsets[0] = -1; break; /* an exponent byte */
     default: break;
     }
 }
@@ -403,6 +403,7 @@ void random_blocks(struct mlt_random *random, mlt_dtype dtype, enum block_mode m
         if (mode == BLOCKS_EDGE)
             for (size_t i = 0; i < block_bytes; i++)
                 blocks[i] = edges[random_below(random, (int)MLT_COUNT(edges))];
+        if (mode == BLOCKS_SANE && dtype == MLT_MXFP4) blocks[0] = (uint8_t)(118 + random_below(random, 16));
         if (mode == BLOCKS_BITS) continue;
         for (int i = 0; i < 2; i++) {
             uint16_t scale = random_scale(random, mode);

@@ -62,6 +62,13 @@ static inline void load_token(struct tokens *tokens, int i, const struct mlt_act
 
 /* ---- Sums of one group ---- */
 
+/* Keeps a sum as it is: gcc turns chains of additions into trees, whose leaves do not fit the registers. */
+#if defined(__clang__)
+#define KEEP(sum) (void)(sum)
+#else
+#define KEEP(sum) __asm__("" : "+v"(sum))
+#endif
+
 /* Products of `run` times four columns of all tokens, widened with `factor` and added to s. */
 TILE_FUNCTION add_run(struct sums *s, int n_tokens, int run, const int8_t *w, const struct tokens *tokens,
                       int column, reg low, reg factor)
@@ -71,6 +78,7 @@ TILE_FUNCTION add_run(struct sums *s, int n_tokens, int run, const int8_t *w, co
         reg u = reg_sub8(reg_load(w + 64 * i), low);
         reg p0 = reg_maddubs(u, broadcast4(tokens->x[0] + column + 4 * i));
         r.a0 = i == 0 ? p0 : reg_add16(r.a0, p0);
+        KEEP(r.a0);
         if (n_tokens == 1) continue;
         reg p1 = reg_maddubs(u, broadcast4(tokens->x[1] + column + 4 * i));
         reg p2 = reg_maddubs(u, broadcast4(tokens->x[2] + column + 4 * i));
@@ -78,6 +86,9 @@ TILE_FUNCTION add_run(struct sums *s, int n_tokens, int run, const int8_t *w, co
         r.a1 = i == 0 ? p1 : reg_add16(r.a1, p1);
         r.a2 = i == 0 ? p2 : reg_add16(r.a2, p2);
         r.a3 = i == 0 ? p3 : reg_add16(r.a3, p3);
+        KEEP(r.a1);
+        KEEP(r.a2);
+        KEEP(r.a3);
     }
     s->a0 = reg_add32(s->a0, reg_madd(r.a0, factor));
     if (n_tokens == 1) return;
@@ -331,4 +342,5 @@ static inline void set_dot_panels(struct mlt_kernels *table)
     table->dot_super16 = dot_super16;
 }
 
+#undef KEEP
 #undef TILE_FUNCTION
