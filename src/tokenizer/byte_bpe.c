@@ -163,7 +163,8 @@ millet_status mlt_byte_bpe_open(struct mlt_tokenizer *tokenizer, const struct ml
 {
     struct mlt_pretokenizer_traits traits = {0};
     if (!spec->pre_pattern) mlt_pretokenizer_traits(spec->pre, &traits);
-    tokenizer->byte_level = !traits.raw_text;
+    /* Rank files are of bytes, whatever the name. */
+    tokenizer->byte_level = spec->ranks || !traits.raw_text;
     MLT_TRY(mlt_pretokenizer_open(&tokenizer->allocator, spec->pre, spec->pre_pattern,
                                   &tokenizer->pretokenizer, err));
     if (spec->ranks)

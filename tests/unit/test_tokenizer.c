@@ -190,6 +190,12 @@ static void bpe_by_ranks_needs_no_merges(void **state)
     assert_string_equal(pieces(tokenizer, "abab", 0), "ab|ab");
     assert_string_equal(pieces(tokenizer, "abcd", MLT_TOKENIZE_SPECIAL), "abcd");
     mlt_tokenizer_close(&tokenizer);
+    /* A name whose vocabularies are plain text does not make them so. */
+    tiny.spec.pre_pattern = NULL;
+    tiny.spec.pre = "gemma4";
+    tokenizer = open_tiny();
+    assert_string_equal(pieces(tokenizer, "abcd ab", 0), "abc|d|\xC4\xA0|ab");
+    mlt_tokenizer_close(&tokenizer);
 }
 
 static void bpe_without_some_bytes(void **state)
