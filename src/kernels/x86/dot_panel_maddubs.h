@@ -69,11 +69,17 @@ static inline void load_token(struct tokens *tokens, int i, const struct mlt_act
 #define KEEP(sum) __asm__("" : "+v"(sum))
 #endif
 
+static inline struct sums no_sums(void)
+{
+    reg zero = reg_set32(0);
+    return (struct sums){zero, zero, zero, zero};
+}
+
 /* Products of `run` times four columns of all tokens, widened with `factor` and added to s. */
 TILE_FUNCTION add_run(struct sums *s, int n_tokens, int run, const int8_t *w, const struct tokens *tokens,
                       int column, reg low, reg factor)
 {
-    struct sums r;
+    struct sums r = no_sums();
     for (int i = 0; i < run; i++) {
         reg u = reg_sub8(reg_load(w + 64 * i), low);
         reg p0 = reg_maddubs(u, broadcast4(tokens->x[0] + column + 4 * i));
@@ -138,12 +144,6 @@ TILE_FUNCTION add_sums(struct sums *s, int n_tokens, reg pairs, const struct tok
     s->a1 = reg_add32(s->a1, reg_madd(pairs, reg_set32(load_dword(&tokens->sums[1][group]))));
     s->a2 = reg_add32(s->a2, reg_madd(pairs, reg_set32(load_dword(&tokens->sums[2][group]))));
     s->a3 = reg_add32(s->a3, reg_madd(pairs, reg_set32(load_dword(&tokens->sums[3][group]))));
-}
-
-static inline struct sums no_sums(void)
-{
-    reg zero = reg_set32(0);
-    return (struct sums){zero, zero, zero, zero};
 }
 
 /* ---- Outputs ---- */
