@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh MILLET [MODEL]: speed, start and memory, ours and, where they are named, other engines', in alternating rounds.
 #
-# Without MODEL a synthetic 1.3-billion model is made in build/bench and compacted to each of TYPES. Settings, from the
+# Without MODEL a synthetic model of 1.5 billion parameters is made in build/bench and compacted to each of TYPES. Settings, from the
 # environment, with their defaults:
 #   TYPES="Q4_0 Q4_K_M Q8_0"  THREADS="1 2"  ROUNDS=5  PROMPT=512  GENERATE=128
 #   PEERS="name=path/to/llama-bench ..."    programs that take llama-bench's options and print its JSON (-o json)

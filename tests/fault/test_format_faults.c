@@ -3,142 +3,24 @@
  * memory and file descriptors come back, the status says so, and what lies under the output's name is the old
  * file or the new one, whole.
  *
- * The linker puts the __wrap_ functions in front of the C library's (see tests/CMakeLists.txt).
- *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "format/gguf_write.h"
 #include "support/counting_allocator.h"
+#include "support/failing_calls.h"
 #include "support/file_bytes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum call { OPEN, FSTAT, MMAP, READ, WRITE, FSYNC, CLOSE, RENAME, UNLINK, N_CALLS };
-
-static const char *const call_names[N_CALLS] = {"open",  "fstat", "mmap",   "read",  "write",
-                                                "fsync", "close", "rename", "unlink"};
-
-/* What the wrappers do and have seen. */
-static struct {
-    bool on; /* count, and fail as asked */
-    enum call failing;
-    long fail_at; /* -1: nothing fails */
-    int code;     /* errno of the failure */
-    bool no_mmap; /* a file system that cannot map */
-    bool trickle; /* reads and writes are interrupted, or take a part only, in turn */
-    long kill_at; /* the process is killed before this call of any kind; -1: never */
-    long seen[N_CALLS], total;
-    long descriptors; /* opened and not closed */
-} faults;
-
-static bool refused(enum call call)
-{
-    if (!faults.on) return false;
-    if (faults.total++ == faults.kill_at) raise(SIGKILL);
-    bool now = faults.failing == call && faults.seen[call] == faults.fail_at;
-    faults.seen[call]++;
-    if (now) errno = faults.code;
-    return now;
-}
-
-#define WRAP(result, name, ...)                                                                              \
-    result __real_##name(__VA_ARGS__);                                                                       \
-    result __wrap_##name(__VA_ARGS__);                                                                       \
-    result __wrap_##name(__VA_ARGS__)
-
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...)
-{
-    va_list args;
-    va_start(args, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
-    va_end(args);
-    if (refused(OPEN)) return -1;
-    int fd = __real_open(path, flags, mode);
-    if (faults.on && fd >= 0) faults.descriptors++;
-    return fd;
-}
-
-WRAP(int, fstat, int fd, struct stat *info)
-{
-    return refused(FSTAT) ? -1 : __real_fstat(fd, info);
-}
-
-WRAP(void *, mmap, void *at, size_t size, int protection, int flags, int fd, off_t offset)
-{
-    if (refused(MMAP)) return MAP_FAILED;
-    if (faults.on && faults.no_mmap) {
-        errno = ENODEV;
-        return MAP_FAILED;
-    }
-    return __real_mmap(at, size, protection, flags, fd, offset);
-}
-
-/* In turn: interrupted, and at most seven bytes. */
-static bool interrupted(enum call call, size_t *size)
-{
-    if (!faults.on || !faults.trickle) return false;
-    if (faults.seen[call] % 2 == 0) {
-        errno = EINTR;
-        return true;
-    }
-    *size = MLT_MIN(*size, 7);
-    return false;
-}
-
-WRAP(ssize_t, read, int fd, void *bytes, size_t size)
-{
-    if (refused(READ) || interrupted(READ, &size)) return -1;
-    return __real_read(fd, bytes, size);
-}
-
-WRAP(ssize_t, write, int fd, const void *bytes, size_t size)
-{
-    if (refused(WRITE) || interrupted(WRITE, &size)) return -1;
-    return __real_write(fd, bytes, size);
-}
-
-WRAP(int, fsync, int fd)
-{
-    return refused(FSYNC) ? -1 : __real_fsync(fd);
-}
-
-WRAP(int, close, int fd)
-{
-    bool fails = refused(CLOSE);
-    int code = errno, result = __real_close(fd); /* a close that fails has closed all the same */
-    if (faults.on) faults.descriptors--;
-    if (fails) errno = code;
-    return fails ? -1 : result;
-}
-
-WRAP(int, rename, const char *from, const char *to)
-{
-    return refused(RENAME) ? -1 : __real_rename(from, to);
-}
-
-WRAP(int, unlink, const char *path)
-{
-    return refused(UNLINK) ? -1 : __real_unlink(path);
-}
-
 static struct counting_allocator counting;
-
-/* One of the things that are done with faults. */
-typedef millet_status deed(millet_error *err);
 
 static millet_status open_named(const char *name, millet_error *err)
 {
@@ -243,8 +125,7 @@ static void make_files(void)
 static int set_up(void **state)
 {
     (void)state;
-    memset(&faults, 0, sizeof faults);
-    faults.fail_at = faults.kill_at = -1;
+    faults_reset();
     counting_allocator_init(&counting);
     folder_make();
     make_files();
@@ -262,11 +143,9 @@ static int tear_down(void **state)
 static millet_status run(deed *operation, const char *what)
 {
     millet_error err = {0};
-    memset(faults.seen, 0, sizeof faults.seen);
-    faults.descriptors = 0;
-    faults.on = true;
+    faults_begin();
     millet_status status = operation(&err);
-    faults.on = false;
+    faults_end();
     if (counting.live != 0) fail_msg("%s: %lld blocks are left", what, (long long)counting.live);
     if (faults.descriptors != 0) fail_msg("%s: %ld descriptors are left", what, faults.descriptors);
     if (status != MILLET_OK) {
@@ -311,39 +190,19 @@ static void test_allocations(void **state)
     assert_int_equal(which_model("out-00001-of-00003.gguf"), NEW);
 }
 
-/* Lets occurrence 0, 1, 2 ... of a call fail until the operation has fewer; returns how many there were. */
-static long refuse_calls(deed *operation, enum call call, int code, bool must_fail)
-{
-    for (long n = 0;; n++) {
-        char what[64];
-        snprintf(what, sizeof what, "%s %ld", call_names[call], n);
-        faults.failing = call;
-        faults.fail_at = n;
-        faults.code = code;
-        millet_status status = run(operation, what);
-        faults.fail_at = -1;
-        if (faults.seen[call] <= n) {
-            assert_int_equal(status, MILLET_OK);
-            return n;
-        }
-        if (must_fail && status == MILLET_OK) fail_msg("%s failed, and nobody noticed", what);
-        if (!must_fail) assert_int_equal(status, MILLET_OK);
-        if (must_fail) assert_int_equal(status, code == ENOMEM ? MILLET_NO_MEMORY : MILLET_IO);
-    }
-}
-
 static void test_reading(void **state)
 {
     (void)state;
     for (size_t i = 0; i < MLT_COUNT(readers); i++) {
         static const long files[] = {1, 3, 2};
-        assert_true(refuse_calls(readers[i], OPEN, EACCES, true) >= files[i]);
-        assert_int_equal(refuse_calls(readers[i], FSTAT, EIO, true), files[i]);
-        assert_int_equal(refuse_calls(readers[i], MMAP, EAGAIN, true), files[i]);
-        assert_int_equal(refuse_calls(readers[i], MMAP, ENOMEM, true), files[i]);
-        assert_int_equal(refuse_calls(readers[i], CLOSE, EIO, false), files[i]); /* nothing was written */
+        assert_true(refuse_calls(run, readers[i], OPEN, EACCES, true) >= files[i]);
+        assert_int_equal(refuse_calls(run, readers[i], FSTAT, EIO, true), files[i]);
+        assert_int_equal(refuse_calls(run, readers[i], MMAP, EAGAIN, true), files[i]);
+        assert_int_equal(refuse_calls(run, readers[i], MMAP, ENOMEM, true), files[i]);
+        assert_int_equal(refuse_calls(run, readers[i], CLOSE, EIO, false),
+                         files[i]); /* nothing was written */
         faults.no_mmap = true;
-        assert_true(refuse_calls(readers[i], READ, EIO, true) >= files[i]);
+        assert_true(refuse_calls(run, readers[i], READ, EIO, true) >= files[i]);
         faults.trickle = true;
         assert_int_equal(run(readers[i], "interrupted reads"), MILLET_OK);
         faults.no_mmap = faults.trickle = false;
@@ -358,7 +217,7 @@ static void refuse_while_writing(deed *operation, const char *name, enum call ca
         assert_int_equal(which_model(name), OLD);
         int files = folder_count();
         char what[64];
-        snprintf(what, sizeof what, "%s %ld", call_names[call], n);
+        snprintf(what, sizeof what, "%s %ld", call_name(call), n);
         faults.failing = call;
         faults.fail_at = n;
         faults.code = code;
@@ -404,8 +263,7 @@ static bool write_and_die(deed *operation, long n)
     assert_true(child >= 0);
     if (child == 0) {
         faults.kill_at = n;
-        faults.total = 0;
-        faults.on = true;
+        faults_begin();
         _exit(operation(NULL) == MILLET_OK ? 0 : 1);
     }
     int result;
@@ -445,13 +303,12 @@ static void test_disk_full(void **state)
 {
     (void)state;
     millet_error err;
-    memset(faults.seen, 0, sizeof faults.seen);
     faults.failing = WRITE;
     faults.fail_at = 1;
     faults.code = ENOSPC;
-    faults.on = true;
+    faults_begin();
     millet_status status = write_one(&err);
-    faults.on = false;
+    faults_end();
     assert_int_equal(status, MILLET_IO);
     assert_non_null(strstr(err.file, "out.gguf"));
     assert_non_null(strstr(err.message, strerror(ENOSPC)));

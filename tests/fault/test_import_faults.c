@@ -2,8 +2,6 @@
  * Importing a model while every allocation, ours and jansson's, and every system call fails in turn. Whatever
  * fails, memory and file descriptors come back, and the status says so.
  *
- * The linker puts the __wrap_ functions in front of the C library's (see tests/CMakeLists.txt).
- *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <setjmp.h>
@@ -18,87 +16,13 @@
 #include "import/json_read.h"
 #include "millet/lab.h"
 #include "support/counting_allocator.h"
+#include "support/failing_calls.h"
 #include "support/hf_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum call { OPEN, FSTAT, MMAP, READ, CLOSE, N_CALLS };
-
-static const char *const call_names[N_CALLS] = {"open", "fstat", "mmap", "read", "close"};
-
-static struct {
-    bool on;
-    enum call failing;
-    long fail_at; /* -1: nothing fails */
-    int code;
-    bool no_mmap; /* a file system that cannot map */
-    long seen[N_CALLS];
-    long descriptors; /* opened and not closed */
-} faults;
-
-static bool refused(enum call call)
-{
-    if (!faults.on) return false;
-    bool now = faults.failing == call && faults.seen[call] == faults.fail_at;
-    faults.seen[call]++;
-    if (now) errno = faults.code;
-    return now;
-}
-
-#define WRAP(result, name, ...)                                                                              \
-    result __real_##name(__VA_ARGS__);                                                                       \
-    result __wrap_##name(__VA_ARGS__);                                                                       \
-    result __wrap_##name(__VA_ARGS__)
-
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...)
-{
-    va_list args;
-    va_start(args, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
-    va_end(args);
-    if (refused(OPEN)) return -1;
-    int fd = __real_open(path, flags, mode);
-    if (faults.on && fd >= 0) faults.descriptors++;
-    return fd;
-}
-
-WRAP(int, fstat, int fd, struct stat *info)
-{
-    return refused(FSTAT) ? -1 : __real_fstat(fd, info);
-}
-
-WRAP(void *, mmap, void *at, size_t size, int protection, int flags, int fd, off_t offset)
-{
-    if (refused(MMAP)) return MAP_FAILED;
-    if (faults.on && faults.no_mmap) {
-        errno = ENODEV;
-        return MAP_FAILED;
-    }
-    return __real_mmap(at, size, protection, flags, fd, offset);
-}
-
-WRAP(ssize_t, read, int fd, void *bytes, size_t size)
-{
-    return refused(READ) ? -1 : __real_read(fd, bytes, size);
-}
-
-WRAP(int, close, int fd)
-{
-    bool fails = refused(CLOSE);
-    int code = errno, result = __real_close(fd); /* a close that fails has closed all the same */
-    if (faults.on) faults.descriptors--;
-    if (fails) errno = code;
-    return fails ? -1 : result;
-}
 
 /* jansson's memory. */
 static struct {
@@ -162,18 +86,15 @@ static millet_status open_model(millet_error *err)
     return status;
 }
 
-typedef millet_status deed(millet_error *err);
-
 static char last_message[512];
 
 static millet_status run(deed *operation, const char *what)
 {
     millet_error err = {0};
-    memset(faults.seen, 0, sizeof faults.seen);
-    faults.descriptors = jansson.live = jansson.calls = 0;
-    faults.on = true;
+    jansson.live = jansson.calls = 0;
+    faults_begin();
     millet_status status = operation(&err);
-    faults.on = false;
+    faults_end();
     snprintf(last_message, sizeof last_message, "%s", err.message);
     if (counting.live != 0) fail_msg("%s: %lld blocks are left", what, (long long)counting.live);
     if (jansson.live != 0) fail_msg("%s: %ld blocks of jansson are left", what, jansson.live);
@@ -234,8 +155,8 @@ static void write_files(void)
 static int set_up(void **state)
 {
     (void)state;
-    memset(&faults, 0, sizeof faults);
-    faults.fail_at = jansson.fail_at = -1;
+    faults_reset();
+    jansson.fail_at = -1;
     counting_allocator_init(&counting);
     folder_make();
     write_files();
@@ -311,39 +232,19 @@ static void test_parser_allocations(void **state)
     }
 }
 
-/* Every occurrence of a call fails in turn; what the files cannot be read for must be noticed. */
-static long refuse_calls(deed *operation, enum call call, int code, bool must_fail)
-{
-    for (long n = 0;; n++) {
-        char what[64];
-        snprintf(what, sizeof what, "%s %ld", call_names[call], n);
-        faults.failing = call;
-        faults.fail_at = n;
-        faults.code = code;
-        millet_status status = run(operation, what);
-        faults.fail_at = -1;
-        if (faults.seen[call] <= n) {
-            assert_int_equal(status, MILLET_OK);
-            return n;
-        }
-        if (must_fail && status == MILLET_OK) fail_msg("%s failed, and nobody noticed", what);
-        if (!must_fail) assert_int_equal(status, MILLET_OK);
-        if (must_fail) assert_int_equal(status, code == ENOMEM ? MILLET_NO_MEMORY : MILLET_IO);
-    }
-}
-
 static void test_files(void **state)
 {
     (void)state;
     enum { N_SHARDS = 2, N_TEXTS = 7 };
-    assert_true(refuse_calls(import, OPEN, EACCES, true) >= N_SHARDS + N_TEXTS);
-    assert_int_equal(refuse_calls(import, FSTAT, EIO, true), N_SHARDS + N_TEXTS);
-    assert_int_equal(refuse_calls(import, READ, EIO, true), N_TEXTS);
-    assert_int_equal(refuse_calls(import, MMAP, EAGAIN, true), N_SHARDS);
-    assert_int_equal(refuse_calls(import, MMAP, ENOMEM, true), N_SHARDS);
-    assert_int_equal(refuse_calls(import, CLOSE, EIO, false), N_SHARDS + N_TEXTS); /* nothing was written */
+    assert_true(refuse_calls(run, import, OPEN, EACCES, true) >= N_SHARDS + N_TEXTS);
+    assert_int_equal(refuse_calls(run, import, FSTAT, EIO, true), N_SHARDS + N_TEXTS);
+    assert_int_equal(refuse_calls(run, import, READ, EIO, true), N_TEXTS);
+    assert_int_equal(refuse_calls(run, import, MMAP, EAGAIN, true), N_SHARDS);
+    assert_int_equal(refuse_calls(run, import, MMAP, ENOMEM, true), N_SHARDS);
+    assert_int_equal(refuse_calls(run, import, CLOSE, EIO, false),
+                     N_SHARDS + N_TEXTS); /* nothing was written */
     faults.no_mmap = true;
-    assert_int_equal(refuse_calls(import, READ, EIO, true), N_SHARDS + N_TEXTS);
+    assert_int_equal(refuse_calls(run, import, READ, EIO, true), N_SHARDS + N_TEXTS);
     faults.no_mmap = false;
 }
 
