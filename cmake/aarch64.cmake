@@ -1,8 +1,9 @@
 # Cross build for 64-bit ARM Linux with Debian's gcc-aarch64-linux-gnu; tests run under qemu-user (qemu-user-static).
 #
 # Libraries of the target come from MILLET_SYSROOT_DEBS, which tools/cross-packages.sh fills; libc comes with the
-# compiler. Ours and theirs are linked statically but for libc and cmocka, which Debian has as a shared library only:
-# so the emulator is told where the target's loader and libc are (-L), and the build's run path leads to cmocka.
+# compiler. The program millet is linked statically as a whole. The tests are but for libc and cmocka, which Debian has as
+# a shared library only: so the emulator is told where the target's loader and libc are (-L), and the build's run path
+# leads to cmocka.
 #
 # The emulated CPU has every level that Millet has kernels for; MILLET_CPU=scalar|neon|dotprod|i8mm chooses one.
 set(CMAKE_SYSTEM_NAME Linux)
