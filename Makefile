@@ -7,9 +7,10 @@ MILLET = build/$(PRESET)/apps/millet/millet
 .PHONY: build run test bench fuzz lint install packages
 build: packages
 	@cmake --preset $(PRESET) -Wno-dev > build-$(PRESET).log 2>&1 || { cat build-$(PRESET).log; exit 1; }; rm -f build-$(PRESET).log
-	@cmake --build --preset $(PRESET)
+	@cmake --build --preset $(PRESET) --target $(or $(TARGET),all)
 packages:
 	@tools/install-packages.sh
+run: TARGET = millet-cli
 run: build
 	@tools/first-run.sh $(MILLET) $(MODEL)
 test: packages

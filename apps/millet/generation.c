@@ -137,6 +137,7 @@ bool cli_print_piece(void *context, const millet_piece *piece)
 
 void cli_print_speed(const millet_generation *result)
 {
+    fflush(stdout); /* what was generated ends before this begins */
     fprintf(stderr, "prompt: %d tokens, %.1f tokens/s; generated: %d tokens, %.1f tokens/s\n",
             result->prompt_tokens,
             result->prompt_seconds > 0 ? result->prompt_tokens / result->prompt_seconds : 0.0,
