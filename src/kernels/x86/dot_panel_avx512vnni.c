@@ -301,21 +301,22 @@ TILE_FUNCTION run_tile(int n_panels, int n_tokens, int group, const struct mlt_p
         tile_super(n_panels, n_tokens, group, panels, tokens);
 }
 
-/* Tokens are taken by four, the last one to three as four with the last one repeated: the same result is then
- * stored twice. */
+/*
+ * Tokens are taken by four, the last one to three as four with the last one repeated: the same result is then
+ * stored twice. All panels stay in the first-level cache while the tokens pass by once.
+ */
 TILE_FUNCTION dot_panels(int group, const struct mlt_panel *panels, int n_panels, int64_t column,
                          const struct mlt_act *act, int64_t token, int64_t n_tokens, float *y, int64_t ld)
 {
     struct tokens tokens;
-    for (int p = 0; p < n_panels; p += 2) {
-        bool two = p + 1 < n_panels;
-        for (int64_t t = 0; t < n_tokens; t += 4) {
-            int count = (int)MLT_MIN(n_tokens - t, 4), n = count == 1 ? 1 : 4;
-            for (int i = 0; i < n; i++) {
-                int64_t k = t + MLT_MIN(i, count - 1);
-                load_token(&tokens, i, act, token + k, column, panels->columns, group != 16,
-                           y + k * ld + p * MLT_PANEL_ROWS);
-            }
+    for (int64_t t = 0; t < n_tokens; t += 4) {
+        int count = (int)MLT_MIN(n_tokens - t, 4), n = count == 1 ? 1 : 4;
+        for (int i = 0; i < n; i++) {
+            int64_t k = t + MLT_MIN(i, count - 1);
+            load_token(&tokens, i, act, token + k, column, panels->columns, group != 16, y + k * ld);
+        }
+        for (int p = 0; p < n_panels; p += 2) {
+            bool two = p + 1 < n_panels;
             if (two && n == 4)
                 run_tile(2, 4, group, panels + p, &tokens);
             else if (two)
@@ -324,6 +325,8 @@ TILE_FUNCTION dot_panels(int group, const struct mlt_panel *panels, int n_panels
                 run_tile(1, 4, group, panels + p, &tokens);
             else
                 run_tile(1, 1, group, panels + p, &tokens);
+            for (int i = 0; i < n; i++)
+                tokens.y[i] += 2 * MLT_PANEL_ROWS;
         }
     }
 }
