@@ -8,10 +8,16 @@
 
 #include <string.h>
 
-/* One thread's part of f->attention. */
+/*
+ * Rows that are computed together have about TILE_HEADS query heads that share a key head: so often is what
+ * was loaded of the cache used.
+ */
+enum { TILE_HEADS = 32, LEAST_TILE_ROWS = 4 };
+
+/* One thread's part of f->attention; T = tile_rows() * group_size(). */
 struct scratch {
-    float *scores;  /* [MLT_TILE_ROWS * group][f->scores_stride] */
-    float *q, *out; /* [MLT_TILE_ROWS * group][head_size], [...][value_size] */
+    float *scores;  /* [T][f->scores_stride] */
+    float *q, *out; /* [T][head_size], [T][value_size] */
 };
 
 static int64_t group_size(const struct mlt_config *c)
@@ -19,16 +25,28 @@ static int64_t group_size(const struct mlt_config *c)
     return c->n_heads / c->n_kv_heads;
 }
 
+static int64_t tile_rows(const struct mlt_config *c)
+{
+    return MLT_MAX(TILE_HEADS / group_size(c), LEAST_TILE_ROWS);
+}
+
+/* An odd number of cache lines: rows an even power of two apart would fall on the same lines of a cache. */
+int64_t mlt_attention_stride(int32_t n_ctx)
+{
+    const int64_t line = MLT_ALIGNMENT / sizeof(float);
+    return ((n_ctx + line - 1) / line | 1) * line;
+}
+
 int64_t mlt_attention_floats(const struct mlt_config *c, int64_t scores_stride)
 {
-    return MLT_TILE_ROWS * group_size(c) * (scores_stride + c->head_size + c->value_size);
+    return tile_rows(c) * group_size(c) * (scores_stride + c->head_size + c->value_size);
 }
 
 static struct scratch thread_scratch(const struct mlt_forward *f, int thread)
 {
     const struct mlt_config *c = &f->model->config;
     float *start = f->attention + thread * mlt_attention_floats(c, f->scores_stride);
-    int64_t rows = MLT_TILE_ROWS * group_size(c);
+    int64_t rows = tile_rows(c) * group_size(c);
     float *q = start + rows * f->scores_stride;
     return (struct scratch){start, q, q + rows * c->head_size};
 }
@@ -119,11 +137,12 @@ static void attend_items(void *argument, int thread, int threads)
 static void make_tiles(struct mlt_forward *f)
 {
     bool finite = atomic_load_explicit(&f->finite_values, memory_order_relaxed);
+    const int64_t longest = tile_rows(&f->model->config);
     f->n_tiles = 0;
     for (int32_t row = 0; row < f->rows; row++) {
         bool follows = finite && row > 0 && f->sequence[row] == f->sequence[row - 1] &&
                        f->position[row] == f->position[row - 1] + 1 &&
-                       row - f->tile[f->n_tiles - 1] < MLT_TILE_ROWS;
+                       row - f->tile[f->n_tiles - 1] < longest;
         if (!follows) f->tile[f->n_tiles++] = row;
     }
     f->tile[f->n_tiles] = f->rows;

@@ -67,7 +67,7 @@ static void plan_layout(const struct mlt_config *c, const struct mlt_forward_opt
     l->up = reserve(l, rows, c->n_ff, sizeof(float));
     l->bytes = MLT_MAX(l->bytes, attention_end);
 
-    l->scores_stride = (int64_t)mlt_round_up((uint64_t)o->n_ctx, MLT_ALIGNMENT / sizeof(float));
+    l->scores_stride = mlt_attention_stride(o->n_ctx);
     l->attention = reserve(l, o->n_threads, mlt_attention_floats(c, l->scores_stride), sizeof(float));
     for (int i = 0; i < rope_tables(c); i++) {
         l->frequency[i] = reserve(l, 1, c->rope_size / 2, sizeof(double));

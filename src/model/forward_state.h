@@ -17,8 +17,6 @@
 
 /* Two sets of frequencies at most: of global and of local layers. */
 enum { MLT_ROPE_TABLES = 2 };
-/* Rows that attention computes together at most. */
-enum { MLT_TILE_ROWS = 4 };
 
 struct mlt_rope_table {
     double *frequency;    /* [P] */
@@ -78,7 +76,8 @@ typedef void mlt_row_stage(struct mlt_forward *f, int64_t begin, int64_t end);
 /* Runs a stage on rows [0, rows), split over the threads where there are enough of them. */
 void mlt_for_rows(struct mlt_forward *f, int64_t rows, mlt_row_stage *stage);
 
-/* Floats of scratch that a thread needs for attention. */
+/* Floats from one row of scores to the next, and those of all scratch that a thread needs for attention. */
+int64_t mlt_attention_stride(int32_t n_ctx);
 int64_t mlt_attention_floats(const struct mlt_config *config, int64_t scores_stride);
 /* attention.c: attends from q over the cache to `attended`, for all rows of layer f->layer. */
 void mlt_attention_run(struct mlt_forward *f);

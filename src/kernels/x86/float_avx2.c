@@ -2,7 +2,7 @@
 #include "kernels/x86/lanes_avx2.h"
 
 /* 16 registers of half the width: 8 of them are sums. */
-enum { DOT_ROWS = 2, DOT_TOKENS = 2, MIX_HEADS = 2, MIX_VECTORS = 2 };
+enum { DOT_ROWS = 2, DOT_TOKENS = 2 };
 
 #include "kernels/x86/float_lanes.h"
 

@@ -2,7 +2,7 @@
 #include "kernels/x86/lanes_avx512.h"
 
 /* 16 of 32 registers are sums. */
-enum { DOT_ROWS = 4, DOT_TOKENS = 4, MIX_HEADS = 4, MIX_VECTORS = 4 };
+enum { DOT_ROWS = 4, DOT_TOKENS = 4 };
 
 #include "kernels/x86/float_lanes.h"
 

@@ -1,57 +1,16 @@
 /*
- * Float dot products and attention, over the lanes that the including file has chosen. Contracts: kernels.h.
+ * Float dot products over the lanes that the including file has chosen. Contracts: kernels.h.
  *
- * The including file defines the sizes of tiles that its registers hold (each 1, 2 or 4): DOT_ROWS by
- * DOT_TOKENS sums of a product of many tokens, MIX_HEADS by MIX_VECTORS sums of a mix. Sums have names of
- * their own, since compilers leave arrays of them in memory; conditions on a tile's size are decided when it
- * is compiled.
+ * The including file defines the size of the tile that its registers hold (each 1, 2 or 4): DOT_ROWS by
+ * DOT_TOKENS sums of a product of many tokens.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "kernels/kernels.h"
-#include "kernels/x86/math_lanes.h"
-#include "kernels/x86/x86.h"
-
-#define TILE_FUNCTION static inline __attribute__((always_inline)) void
-
-/* Sixteen elements at `index`, or the chosen ones. */
-static inline __attribute__((always_inline)) vf load_elements(mlt_dtype dtype, const uint8_t *p,
-                                                              int64_t index, bool whole, vm part)
-{
-    const void *at = p + index * (dtype == MLT_F32 ? 4 : 2);
-    switch (dtype) {
-    case MLT_F16: return whole ? vf_load_half(at) : vf_load_half_part(at, part);
-    case MLT_BF16: return whole ? vf_load_bfloat(at) : vf_load_bfloat_part(at, part);
-    default: return whole ? vf_load(at) : vf_load_part(at, part);
-    }
-}
-
-static inline int element_size(mlt_dtype dtype)
-{
-    return dtype == MLT_F32 ? 4 : 2;
-}
-
-/* Sixteen sums, s<a><b>. */
-struct tile {
-    vf s00, s01, s02, s03, s10, s11, s12, s13, s20, s21, s22, s23, s30, s31, s32, s33;
-};
-
-static inline __attribute__((always_inline)) struct tile empty_tile(void)
-{
-    vf z = vf_set(0.0f);
-    return (struct tile){z, z, z, z, z, z, z, z, z, z, z, z, z, z, z, z};
-}
-
-/* fma(a, b, sum); only in the chosen lanes where the step is not whole. */
-static inline __attribute__((always_inline)) vf step(vf sum, vf a, vf b, bool whole, vm part)
-{
-    vf next = vf_fma(a, b, sum);
-    return whole ? next : vf_choose(part, next, sum);
-}
+#include "kernels/x86/tile_lanes.h"
 
 /* ---- Products of rows and tokens ---- */
 
-/* y[t * ldy + r] = scale * (W[r] . x[t]) */
+/* y[t * ldy + r] = W[r] . x[t] */
 struct product {
     const uint8_t *w;
     uint64_t row_bytes;
@@ -59,7 +18,6 @@ struct product {
     int64_t ldx, columns;
     float *y;
     int64_t ldy;
-    float scale;
 };
 
 /* Adds columns [k, k + 16) of four rows and one token to the sums of that token. */
@@ -90,11 +48,11 @@ TILE_FUNCTION step_columns(struct tile *s, mlt_dtype dtype, int rows, int tokens
 }
 
 /* tree16 of one token's sums, one a row. */
-TILE_FUNCTION store_token(vf s0, vf s1, vf s2, vf s3, int rows, float scale, float *y)
+TILE_FUNCTION store_token(vf s0, vf s1, vf s2, vf s3, int rows, float *y)
 {
     __m128 t01 = _mm_hadd_ps(vf_tree4(s0), vf_tree4(s1));
     __m128 t23 = rows > 2 ? _mm_hadd_ps(vf_tree4(s2), vf_tree4(s3)) : t01;
-    __m128 sums = _mm_mul_ps(_mm_hadd_ps(t01, t23), _mm_set1_ps(scale));
+    __m128 sums = _mm_hadd_ps(t01, t23);
     if (rows == 4)
         _mm_storeu_ps(y, sums);
     else if (rows == 2)
@@ -137,13 +95,13 @@ TILE_FUNCTION product_tile(mlt_dtype dtype, int rows, int tokens, const struct p
     }
     if (k < p->columns) step_columns(&s, dtype, rows, tokens, w, x, k, false, part);
     float *y = p->y + row;
-    store_token(s.s00, s.s10, s.s20, s.s30, rows, p->scale, y + token * p->ldy);
+    store_token(s.s00, s.s10, s.s20, s.s30, rows, y + token * p->ldy);
     if (tokens > 1)
-        store_token(s.s01, s.s11, s.s21, s.s31, rows, p->scale, y + MLT_MIN(token + 1, last_token) * p->ldy);
+        store_token(s.s01, s.s11, s.s21, s.s31, rows, y + MLT_MIN(token + 1, last_token) * p->ldy);
     if (tokens > 2)
-        store_token(s.s02, s.s12, s.s22, s.s32, rows, p->scale, y + MLT_MIN(token + 2, last_token) * p->ldy);
+        store_token(s.s02, s.s12, s.s22, s.s32, rows, y + MLT_MIN(token + 2, last_token) * p->ldy);
     if (tokens > 2)
-        store_token(s.s03, s.s13, s.s23, s.s33, rows, p->scale, y + MLT_MIN(token + 3, last_token) * p->ldy);
+        store_token(s.s03, s.s13, s.s23, s.s33, rows, y + MLT_MIN(token + 3, last_token) * p->ldy);
 }
 
 /* Tokens of the last tile that are past the end repeat the last one: the same result is stored again. */
@@ -169,7 +127,7 @@ TILE_FUNCTION product_rows(mlt_dtype dtype, const struct product *p, int64_t row
     static void name(const uint8_t *w, uint64_t row_bytes, int64_t rows, const float *x, int64_t ldx,        \
                      int64_t tokens, int64_t columns, float *y, int64_t ldy)                                 \
     {                                                                                                        \
-        struct product p = {w, row_bytes, x, ldx, columns, y, ldy, 1.0f};                                    \
+        struct product p = {w, row_bytes, x, ldx, columns, y, ldy};                                          \
         product_rows(dtype, &p, rows, tokens);                                                               \
     }
 DOT_KERNEL(dot_f32, MLT_F32)
@@ -177,135 +135,9 @@ DOT_KERNEL(dot_f16, MLT_F16)
 DOT_KERNEL(dot_bf16, MLT_BF16)
 #undef DOT_KERNEL
 
-/* Scores are products of keys as rows and query heads as tokens. */
-#define SCORE_KERNEL(name, dtype)                                                                            \
-    static void name(const float *q, int heads, const void *k, int64_t stride, int64_t n, int size,          \
-                     float scale, float *s, int64_t lds)                                                     \
-    {                                                                                                        \
-        struct product p = {k, (uint64_t)(stride * element_size(dtype)), q, size, size, s, lds, scale};      \
-        product_rows(dtype, &p, n, heads);                                                                   \
-    }
-SCORE_KERNEL(score_f32, MLT_F32)
-SCORE_KERNEL(score_f16, MLT_F16)
-#undef SCORE_KERNEL
-
-/* ---- Weighted sums of values ---- */
-
-enum { MIX_CHUNK = 256 };
-
-struct mix {
-    const float *p;
-    int64_t ldp;
-    const uint8_t *v;
-    int64_t row_bytes, n;
-    int size;
-    float *out;
-};
-
-/* Adds p * V for one head, vectors of columns v0 to v3. */
-TILE_FUNCTION step_head(vf *s0, vf *s1, vf *s2, vf *s3, int vectors, float p, vf v0, vf v1, vf v2, vf v3)
-{
-    vf weight = vf_set(p);
-    *s0 = vf_fma(weight, v0, *s0);
-    if (vectors > 1) *s1 = vf_fma(weight, v1, *s1);
-    if (vectors > 2) *s2 = vf_fma(weight, v2, *s2);
-    if (vectors > 2) *s3 = vf_fma(weight, v3, *s3);
-}
-
-/* out = out + c for one head; lanes that are not chosen are not touched. */
-static inline void add_chunk(float *out, vf c, bool whole, vm part)
-{
-    if (whole)
-        vf_store(out, vf_add(vf_load(out), c));
-    else
-        vf_store_part(out, part, vf_add(vf_load_part(out, part), c));
-}
-
-TILE_FUNCTION add_head_chunk(float *out, vf s0, vf s1, vf s2, vf s3, int vectors, bool whole, vm part)
-{
-    add_chunk(out, s0, whole, part);
-    if (vectors > 1) add_chunk(out + 16, s1, whole, part);
-    if (vectors > 2) add_chunk(out + 32, s2, whole, part);
-    if (vectors > 2) add_chunk(out + 48, s3, whole, part);
-}
-
-/* Columns [j, j + 16 * vectors) (or those chosen) of `heads` heads from `head` on, positions [begin, end). */
-TILE_FUNCTION mix_tile(mlt_dtype dtype, int heads, int vectors, const struct mix *m, int head, int j,
-                       int64_t begin, int64_t end, bool whole, vm part)
-{
-    enum { AHEAD_BYTES = 1024 };
-    struct tile s = empty_tile();
-    const float *p = m->p + head * m->ldp;
-    const int bytes = 16 * vectors * element_size(dtype);
-    const uintptr_t ahead = (uintptr_t)(AHEAD_BYTES / bytes * m->row_bytes);
-    for (int64_t i = begin; i < end; i++) {
-        const uint8_t *v = m->v + i * m->row_bytes;
-        for (int line = 0; line < bytes; line += 64)
-            prefetch((uintptr_t)v + ahead + (uintptr_t)(j * element_size(dtype) + line));
-        vf v0 = load_elements(dtype, v, j, whole, part), v1 = v0, v2 = v0, v3 = v0;
-        if (vectors > 1) v1 = load_elements(dtype, v, j + 16, whole, part);
-        if (vectors > 2) v2 = load_elements(dtype, v, j + 32, whole, part);
-        if (vectors > 2) v3 = load_elements(dtype, v, j + 48, whole, part);
-        step_head(&s.s00, &s.s01, &s.s02, &s.s03, vectors, p[i], v0, v1, v2, v3);
-        if (heads > 1) step_head(&s.s10, &s.s11, &s.s12, &s.s13, vectors, p[i + m->ldp], v0, v1, v2, v3);
-        if (heads > 2) step_head(&s.s20, &s.s21, &s.s22, &s.s23, vectors, p[i + 2 * m->ldp], v0, v1, v2, v3);
-        if (heads > 2) step_head(&s.s30, &s.s31, &s.s32, &s.s33, vectors, p[i + 3 * m->ldp], v0, v1, v2, v3);
-    }
-    float *out = m->out + (int64_t)head * m->size + j;
-    add_head_chunk(out, s.s00, s.s01, s.s02, s.s03, vectors, whole, part);
-    if (heads > 1) add_head_chunk(out + m->size, s.s10, s.s11, s.s12, s.s13, vectors, whole, part);
-    if (heads > 2) add_head_chunk(out + 2 * m->size, s.s20, s.s21, s.s22, s.s23, vectors, whole, part);
-    if (heads > 2) add_head_chunk(out + 3 * m->size, s.s30, s.s31, s.s32, s.s33, vectors, whole, part);
-}
-
-TILE_FUNCTION mix_columns(mlt_dtype dtype, int heads, const struct mix *m, int head, int64_t begin,
-                          int64_t end)
-{
-    int j = 0;
-    for (; j + 16 * MIX_VECTORS <= m->size; j += 16 * MIX_VECTORS)
-        mix_tile(dtype, heads, MIX_VECTORS, m, head, j, begin, end, true, vm_first(0));
-    for (; j + 16 <= m->size; j += 16)
-        mix_tile(dtype, heads, 1, m, head, j, begin, end, true, vm_first(0));
-    if (j < m->size) mix_tile(dtype, heads, 1, m, head, j, begin, end, false, vm_first(m->size - j));
-}
-
-TILE_FUNCTION mix_heads(mlt_dtype dtype, const struct mix *m, int heads)
-{
-    vf zero = vf_set(0.0f);
-    int64_t outputs = (int64_t)heads * m->size, k = 0;
-    for (; k + 16 <= outputs; k += 16)
-        vf_store(m->out + k, zero);
-    if (k < outputs) vf_store_part(m->out + k, vm_first(outputs - k), zero);
-    for (int64_t begin = 0; begin < m->n; begin += MIX_CHUNK) {
-        int64_t end = MLT_MIN(begin + MIX_CHUNK, m->n);
-        int head = 0;
-        for (; head + MIX_HEADS <= heads; head += MIX_HEADS)
-            mix_columns(dtype, MIX_HEADS, m, head, begin, end);
-        for (; head < heads; head++)
-            mix_columns(dtype, 1, m, head, begin, end);
-    }
-}
-
-#define MIX_KERNEL(name, dtype)                                                                              \
-    static void name(const float *p, int64_t ldp, int heads, const void *v, int64_t stride, int64_t n,       \
-                     int size, float *out)                                                                   \
-    {                                                                                                        \
-        struct mix m = {p, ldp, v, stride * element_size(dtype), n, size, out};                              \
-        mix_heads(dtype, &m, heads);                                                                         \
-    }
-MIX_KERNEL(mix_f32, MLT_F32)
-MIX_KERNEL(mix_f16, MLT_F16)
-#undef MIX_KERNEL
-
 static inline void set_float(struct mlt_kernels *table)
 {
     table->dot_f32 = dot_f32;
     table->dot_f16 = dot_f16;
     table->dot_bf16 = dot_bf16;
-    table->score_f32 = score_f32;
-    table->score_f16 = score_f16;
-    table->mix_f32 = mix_f32;
-    table->mix_f16 = mix_f16;
 }
-
-#undef TILE_FUNCTION

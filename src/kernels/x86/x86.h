@@ -14,6 +14,7 @@ void mlt_avx2_blocks32(struct mlt_kernels *table);
 void mlt_avx2_blocks256(struct mlt_kernels *table);
 void mlt_avx2_peak(struct mlt_kernels *table);
 void mlt_avx2_float(struct mlt_kernels *table);
+void mlt_avx2_attention(struct mlt_kernels *table);
 void mlt_avx2_quantize(struct mlt_kernels *table);
 void mlt_avx2_elementwise(struct mlt_kernels *table);
 void mlt_avx2_dot_panel(struct mlt_kernels *table);
@@ -21,6 +22,7 @@ void mlt_avx2_dot_panel(struct mlt_kernels *table);
 void mlt_avx512_blocks32(struct mlt_kernels *table);
 void mlt_avx512_blocks256(struct mlt_kernels *table);
 void mlt_avx512_float(struct mlt_kernels *table);
+void mlt_avx512_attention(struct mlt_kernels *table);
 void mlt_avx512_quantize(struct mlt_kernels *table);
 void mlt_avx512_elementwise(struct mlt_kernels *table);
 void mlt_avx512_dot_panel(struct mlt_kernels *table);
@@ -35,6 +37,12 @@ void mlt_avx512_vnni_peak(struct mlt_kernels *table);
 static inline void prefetch(uintptr_t address)
 {
     __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)address));
+}
+
+/* The same to the second-level cache. */
+static inline void prefetch_far(uintptr_t address)
+{
+    __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)address));
 }
 
 /*
