@@ -161,8 +161,9 @@ millet_status mlt_forward_estimate(const millet_model *model, const struct mlt_f
     struct layout layout;
     MLT_TRY(check_options(model, options, &layout, &memory->cache, err));
     memory->workspace = sizeof(struct mlt_forward) + layout.bytes +
-                        mlt_matmul_bytes(options->n_batch, widest_input(&model->config), options->n_threads) +
-                        (options->n_threads > 1 ? mlt_thread_pool_bytes() : 0);
+                        mlt_matmul_bytes(options->n_batch, widest_input(&model->config), options->n_threads);
+    memory->threads = options->n_threads > 1 ? mlt_thread_pool_bytes() : 0;
+    memory->workspace += memory->threads;
     return MILLET_OK;
 }
 
@@ -196,7 +197,9 @@ millet_status mlt_forward_open(const millet_allocator *allocator, const millet_m
     f->kernels = mlt_kernels_default();
     const struct mlt_config *c = &model->config;
     millet_status status = MILLET_OK;
-    if (options->n_threads > 1) status = mlt_thread_pool_open(allocator, options->n_threads, &f->pool, err);
+    f->pool = options->pool;
+    if (options->n_threads > 1 && !f->pool)
+        status = mlt_thread_pool_open(allocator, options->n_threads, &f->pool, err);
     if (status == MILLET_OK)
         status = mlt_kv_cache_open(&f->cache, allocator, c, options->n_ctx, options->n_sequences,
                                    options->cache, err);
@@ -228,7 +231,7 @@ void mlt_forward_close(struct mlt_forward **forward)
     mlt_free(&allocator, f->block);
     mlt_matmul_close(&f->matmul);
     mlt_kv_cache_close(&f->cache);
-    mlt_thread_pool_close(&f->pool);
+    if (!f->options.pool) mlt_thread_pool_close(&f->pool);
     mlt_free(&allocator, f);
     *forward = NULL;
 }
@@ -526,6 +529,11 @@ void mlt_forward_run(struct mlt_forward *f, const millet_item *items, int32_t co
         feed_forward_branch(f);
     }
     if (f->rows > 0) output(f);
+}
+
+struct mlt_thread_pool *mlt_forward_pool(const struct mlt_forward *f)
+{
+    return f->pool;
 }
 
 int32_t mlt_forward_length(const struct mlt_forward *f, int32_t sequence)

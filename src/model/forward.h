@@ -13,10 +13,14 @@ struct mlt_forward_options {
         n_threads;   /* all >= 1: the session has made them definite */
     mlt_dtype cache; /* MLT_F16 or MLT_F32 */
     bool exact_activations;
+    /* Threads of another forward pass that is never at work at the same time, and is closed later; NULL:
+     * threads of its own. n_threads is their number. */
+    struct mlt_thread_pool *pool;
 };
 
 struct mlt_forward_memory {
     uint64_t cache, workspace;
+    uint64_t threads; /* part of the workspace that is not needed with the threads of another */
 };
 
 struct mlt_forward;
@@ -36,6 +40,9 @@ void mlt_forward_close(struct mlt_forward **forward);
  * has checked tokens, sequences, room and the number of rows. Allocates nothing.
  */
 void mlt_forward_run(struct mlt_forward *forward, const millet_item *items, int32_t count, float *logits);
+
+/* Its threads, to lend them; NULL where it works on the caller's alone. */
+struct mlt_thread_pool *mlt_forward_pool(const struct mlt_forward *forward);
 
 /* Number of positions in a sequence; cutting it; copying. */
 int32_t mlt_forward_length(const struct mlt_forward *forward, int32_t sequence);

@@ -274,7 +274,8 @@ static void test_stories_greedy(void **state)
     millet_error err;
     millet_model *model;
     check(millet_model_open(test_data_path("reference/stories260K.gguf"), NULL, &model, &err), &err);
-    struct mlt_forward_options options = {256, 1, 16, 1, 2, MLT_F32, false};
+    struct mlt_forward_options options = {
+        .n_ctx = 256, .n_sequences = 1, .n_batch = 16, .n_logits = 1, .n_threads = 2, .cache = MLT_F32};
     float *logits = malloc((size_t)model->config.n_vocab * sizeof *logits);
     size_t i;
     json_t *story;
