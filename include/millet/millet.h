@@ -184,10 +184,21 @@ typedef struct millet_session_options {
     int32_t n_ctx;       /* positions a sequence can hold; 0: the trained context, at most 4096 */
     int32_t n_sequences; /* independent sequences (prompts) in one cache; 0: 1 */
     int32_t n_batch;     /* tokens computed together; 0: 512 or n_ctx if smaller */
-    int32_t n_logits;    /* rows of logits one millet_eval may ask for; 0: n_sequences */
+    int32_t n_logits;    /* rows of logits one millet_eval may ask for; 0: n_sequences. With speculation there
+                            are at least n_draft + 1 */
     int32_t n_threads;   /* 0: the CPUs this process may use */
     millet_cache_type cache_type;
     bool exact_activations; /* multiply quantised weights with float activations: slow, for comparisons */
+    /*
+     * Speculation: millet_generate has cheap guesses at the next tokens verified in one step. What it
+     * generates is the same bit for bit, whatever the guesses; how they are used adapts to what they gain.
+     */
+    const millet_model *draft; /* a smaller model with the same vocabulary that guesses; NULL: none. The
+                                  session keeps a cache for it and uses it until it is closed */
+    bool lookup;       /* guess what followed where the last tokens have stood before in the sequence */
+    int32_t n_draft;   /* guesses in a step at most, to 32; 0: 8 where there is speculation */
+    bool draft_always; /* verify n_draft guesses whether that pays or not: to measure how often they are right
+                        */
 } millet_session_options;
 
 MILLET_API millet_session_options millet_session_options_default(void);
@@ -195,9 +206,9 @@ MILLET_API millet_session_options millet_session_options_default(void);
 /* Bytes that a session will take, all of it before the first token. The model's mapped weights are counted
  * apart. */
 typedef struct millet_memory {
-    uint64_t weights;   /* the model's tensors, mapped from the file */
-    uint64_t cache;     /* keys and values */
-    uint64_t workspace; /* activations, logits, threads */
+    uint64_t weights;   /* the tensors of the model and its draft model, mapped from their files */
+    uint64_t cache;     /* keys and values of both */
+    uint64_t workspace; /* activations, logits, threads, speculation */
     uint64_t total;     /* cache + workspace */
     int32_t n_ctx;      /* what automatic options came to */
     int32_t n_batch;
@@ -329,6 +340,8 @@ typedef struct millet_generation {
     millet_finish finish;
     int32_t prompt_tokens;
     int32_t generated_tokens; /* an end token is counted too, though it is not added to the sequence */
+    int32_t drafted_tokens;   /* guesses of speculation that were verified */
+    int32_t accepted_tokens;  /* of these, those that were generated */
     double prompt_seconds, generate_seconds;
 } millet_generation;
 

@@ -1,8 +1,8 @@
 /* millet_generate: prompt, token loop, log-probabilities, stop strings. SPDX-License-Identifier: Apache-2.0
  */
 #include "base/clock.h"
+#include "generate/logprob.h"
 #include "generate/session.h"
-#include "kernels/math.h"
 
 #include <string.h>
 
@@ -64,57 +64,6 @@ static millet_status add_prompt(millet_session *session, const char *prompt, siz
     return status;
 }
 
-/* ---- Log-probabilities ----------------------------------------------------------------------------------
- */
-
-/* ln p = x - max - ln(sum of e^(x - max)); infinities as in the sampler. */
-struct log_scale {
-    float max, log_sum;
-};
-
-static inline float log_probability(const struct log_scale *scale, float x)
-{
-    return (x == scale->max ? 0.0f : x - scale->max) - scale->log_sum;
-}
-
-/* `row` is scratch for n floats. At least one logit is a number. */
-static struct log_scale scale_of(const struct mlt_kernels *kernels, const float *logits, float *row,
-                                 int32_t n)
-{
-    struct log_scale scale = {mlt_greatest(logits, n), 0};
-    int32_t at = 0;
-    while (logits[at] != scale.max)
-        at++;
-    memcpy(row, logits, sizeof *row * (size_t)n);
-    kernels->softmax(row, n, NULL);
-    if (row[at] != row[at]) { /* a NaN or an infinity among the logits */
-        for (int32_t i = 0; i < n; i++)
-            row[i] = logits[i] != logits[i] ? -INFINITY : log_probability(&scale, logits[i]);
-        kernels->softmax(row, n, NULL);
-    }
-    scale.log_sum = -mlt_log(row[at]); /* the greatest probability is 1 / sum: nothing is lost to underflow */
-    return scale;
-}
-
-/* The n_best most probable tokens, best first, the lower id first among equals. */
-static int32_t find_best(const float *logits, int32_t n_vocab, const struct log_scale *scale,
-                         millet_token_logprob *best, int32_t n_best)
-{
-    int32_t n = 0;
-    if (n_best == 0) return 0;
-    for (int32_t i = 0; i < n_vocab; i++) {
-        float x = logits[i];
-        if (x != x || (n == n_best && x <= best[n - 1].logprob)) continue;
-        int32_t at = n < n_best ? n++ : n - 1;
-        for (; at > 0 && best[at - 1].logprob < x; at--)
-            best[at] = best[at - 1];
-        best[at] = (millet_token_logprob){i, x}; /* the logit for now */
-    }
-    for (int32_t i = 0; i < n; i++)
-        best[i].logprob = log_probability(scale, best[i].logprob);
-    return n;
-}
-
 /* ---- The loop -------------------------------------------------------------------------------------------
  */
 
@@ -141,8 +90,8 @@ static bool give_out(struct generation *g, millet_piece piece, bool last)
 }
 
 /* Chooses and gives out one token. */
-static millet_status next_token(struct generation *g, const float *logits, bool *done, millet_finish *finish,
-                                millet_error *err)
+static millet_status next_token(struct generation *g, const float *logits, int32_t *token, bool *done,
+                                millet_finish *finish, millet_error *err)
 {
     millet_session *session = g->session;
     const millet_model *model = session->model;
@@ -154,10 +103,11 @@ static millet_status next_token(struct generation *g, const float *logits, bool 
     }
     if (g->callback) {
         int32_t n_vocab = model->config.n_vocab;
-        struct log_scale scale = scale_of(mlt_kernels_default(), logits, session->row, n_vocab);
-        piece.logprob = log_probability(&scale, logits[piece.token]);
-        piece.n_best = find_best(logits, n_vocab, &scale, g->best, g->options->n_best);
+        struct mlt_log_scale scale = mlt_log_scale_of(mlt_kernels_default(), logits, session->row, n_vocab);
+        piece.logprob = mlt_log_probability(&scale, logits[piece.token]);
+        piece.n_best = mlt_find_best(logits, n_vocab, &scale, g->best, g->options->n_best);
     }
+    *token = piece.token;
     bool end = !g->options->ignore_end && mlt_tokenizer_is_end(model->tokenizer, piece.token);
     if (!end) {
         mlt_session_append(session, g->options->sequence, &piece.token, 1);
@@ -168,6 +118,37 @@ static millet_status next_token(struct generation *g, const float *logits, bool 
     *done = !go_on || end || g->stopped;
     *finish = g->stopped ? MILLET_FINISH_STOP : !go_on ? MILLET_FINISH_CALLBACK : MILLET_FINISH_END;
     return MILLET_OK;
+}
+
+/*
+ * One computation and the tokens that come of it, at least one and at most `room`; *computed gets the time in
+ * between where it is not NULL.
+ */
+static millet_status round_of_tokens(struct generation *g, int32_t room, double *computed, int32_t *n_tokens,
+                                     bool *done, millet_finish *finish, millet_error *err)
+{
+    millet_session *session = g->session;
+    struct mlt_speculation *speculation = session->speculation;
+    int32_t sequence = g->options->sequence, length = session->length[sequence], n_proposed = 0;
+    const int32_t *proposed = NULL;
+    if (speculation) n_proposed = mlt_speculation_propose(speculation, session, room - 1, &proposed);
+    const float *logits = mlt_session_compute(session, sequence, proposed, n_proposed);
+    if (speculation) mlt_speculation_computed(speculation);
+    if (computed) *computed = mlt_clock_seconds();
+    millet_status status = MILLET_OK;
+    bool next_is_known = true;
+    while (next_is_known && !*done) {
+        int32_t token;
+        status = next_token(g, logits, &token, done, finish, err);
+        if (status != MILLET_OK) break;
+        ++*n_tokens;
+        logits += session->model->config.n_vocab;
+        next_is_known = speculation && mlt_speculation_chosen(speculation, token);
+    }
+    if (speculation) mlt_speculation_end(speculation, session);
+    /* All tokens but the last were among those proposed; the last will be computed when something follows. */
+    mlt_session_settle(session, sequence, length + MLT_MAX(*n_tokens - 1, 0));
+    return status;
 }
 
 millet_status millet_generate(millet_session *session, const char *prompt, size_t length,
@@ -189,6 +170,7 @@ millet_status millet_generate(millet_session *session, const char *prompt, size_
     mlt_sampler_configure(session->sampler, &options->sampler);
     for (int32_t i = 0; i < n_before; i++)
         millet_sampler_accept(session->sampler, tokens[i]);
+    if (session->speculation) mlt_speculation_start(session->speculation, session, sequence);
     /* The space that SentencePiece puts before a text belongs to the prompt, unless there is none. */
     g.decode.started = n_before > (tokens[0] == session->model->bos);
 
@@ -196,11 +178,14 @@ millet_status millet_generate(millet_session *session, const char *prompt, size_
     bool done = false;
     while (!done && session->length[sequence] < n_ctx &&
            (options->max_tokens == 0 || all.generated_tokens < options->max_tokens)) {
-        const float *logits = mlt_session_compute(session, sequence);
-        if (all.generated_tokens == 0) prompt_end = mlt_clock_seconds();
-        MLT_TRY(next_token(&g, logits, &done, &all.finish, err));
-        all.generated_tokens++;
+        int32_t room = n_ctx - session->length[sequence], n = 0;
+        if (options->max_tokens) room = MLT_MIN(room, options->max_tokens - all.generated_tokens);
+        MLT_TRY(round_of_tokens(&g, room, all.generated_tokens == 0 ? &prompt_end : NULL, &n, &done,
+                                &all.finish, err));
+        all.generated_tokens += n;
     }
+    if (session->speculation)
+        mlt_speculation_counts(session->speculation, &all.drafted_tokens, &all.accepted_tokens);
     if (!done) all.finish = MILLET_FINISH_LENGTH;
     if (all.finish == MILLET_FINISH_END || all.finish == MILLET_FINISH_LENGTH) {
         g.filter.n_held += mlt_decode_finish(&g.decode, g.filter.held + g.filter.n_held);

@@ -9,6 +9,8 @@
 #include "kernels/math.h"
 #include "model/model.h"
 
+#include <string.h>
+
 struct ranked {
     float key; /* the greater the better */
     int32_t id;
@@ -191,6 +193,20 @@ void millet_sampler_reset(millet_sampler *sampler)
 {
     sampler->n_recent = sampler->oldest = sampler->n_penalised = 0;
     mlt_random_seed(&sampler->random, sampler->options.seed);
+}
+
+void mlt_sampler_follow(millet_sampler *sampler, const millet_sampler *from)
+{
+    sampler->options = from->options;
+    sampler->random = from->random;
+    sampler->n_recent = sampler->oldest = sampler->n_penalised = sampler->last = 0;
+    if (from->last > sampler->size.max_recent) return;
+    sampler->last = from->last;
+    sampler->n_recent = from->n_recent;
+    sampler->oldest = from->oldest;
+    sampler->n_penalised = from->n_penalised;
+    memcpy(sampler->recent, from->recent, sizeof *from->recent * (size_t)from->n_recent);
+    memcpy(sampler->penalised, from->penalised, sizeof *from->penalised * (size_t)from->n_penalised);
 }
 
 /* ---- Recent tokens --------------------------------------------------------------------------------------

@@ -45,6 +45,12 @@ millet_status mlt_sampler_check(const millet_sampler_options *options, millet_er
 /* Sets the options, which must have passed mlt_sampler_check and fit the size, and resets the sampler. */
 void mlt_sampler_configure(millet_sampler *sampler, const millet_sampler_options *options);
 
+/*
+ * Makes `sampler` draw next what `from` would draw from the same logits: its options, random state and, where
+ * there is room for them, recent tokens. The sizes of the two vocabularies may differ. `from` is unchanged.
+ */
+void mlt_sampler_follow(millet_sampler *sampler, const millet_sampler *from);
+
 /* One entry for each token that can be drawn, in ascending order of id; owned by the sampler. */
 struct mlt_distribution {
     int32_t count; /* >= 1 */

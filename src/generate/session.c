@@ -13,6 +13,7 @@ millet_session_options millet_session_options_default(void)
 /* A session's memory, before there is any: definite options and where each array lies in the block. */
 struct plan {
     struct mlt_forward_options options;
+    millet_session_options speculation; /* definite; n_draft 0: none */
     struct mlt_sampler_size sampler;
     size_t held_size;
     uint64_t tokens, length, given, batch, logits, row, held, block; /* offsets; block: the total */
@@ -79,7 +80,17 @@ static millet_status make_plan(const millet_model *model, const millet_session_o
     millet_session_options defaults = millet_session_options_default();
     *plan = (struct plan){.block = mlt_round_up(sizeof(millet_session), MLT_ALIGNMENT)};
     struct mlt_forward_options *options = &plan->options;
-    MLT_TRY(settle_options(model, asked ? asked : &defaults, options, err));
+    if (!asked) asked = &defaults;
+    MLT_TRY(settle_options(model, asked, options, err));
+    plan->speculation = *asked;
+    MLT_TRY(mlt_speculation_check(model, asked, &plan->speculation.n_draft, err));
+    if (plan->speculation.n_draft) {
+        plan->speculation.n_ctx = options->n_ctx;
+        plan->speculation.n_sequences = options->n_sequences;
+        plan->speculation.n_batch = options->n_batch;
+        plan->speculation.n_threads = options->n_threads;
+        options->n_logits = MLT_MAX(options->n_logits, plan->speculation.n_draft + 1);
+    }
     uint64_t n_sequences = (uint64_t)options->n_sequences, n_vocab = (uint64_t)model->config.n_vocab;
     if (model->tokenizer)
         plan->held_size = MLT_MAX_STOP_LENGTH + mlt_tokenizer_max_piece(model->tokenizer) + MLT_MAX_FINISH;
@@ -107,17 +118,21 @@ static uint64_t weight_bytes(const millet_model *model)
     return bytes;
 }
 
-millet_status millet_estimate(const millet_model *model, const millet_session_options *options,
-                              millet_memory *memory, millet_error *err)
+millet_status mlt_session_estimate(const millet_model *model, const millet_session_options *options,
+                                   bool lent_threads, millet_memory *memory, millet_error *err)
 {
     struct plan plan;
     struct mlt_forward_memory forward;
+    millet_memory speculation = {0};
     MLT_TRY(make_plan(model, options, &plan, err));
     MLT_TRY(mlt_forward_estimate(model, &plan.options, &forward, err));
+    if (lent_threads) forward.workspace -= forward.threads;
+    if (plan.speculation.n_draft)
+        MLT_TRY(mlt_speculation_estimate(model, &plan.speculation, &speculation, err));
     *memory = (millet_memory){
-        .weights = weight_bytes(model),
-        .cache = forward.cache,
-        .workspace = forward.workspace + plan.block + mlt_sampler_bytes(plan.sampler),
+        .weights = weight_bytes(model) + speculation.weights,
+        .cache = forward.cache + speculation.cache,
+        .workspace = forward.workspace + plan.block + mlt_sampler_bytes(plan.sampler) + speculation.workspace,
         .n_ctx = plan.options.n_ctx,
         .n_batch = plan.options.n_batch,
         .n_threads = plan.options.n_threads,
@@ -126,12 +141,19 @@ millet_status millet_estimate(const millet_model *model, const millet_session_op
     return MILLET_OK;
 }
 
-millet_status millet_session_open(const millet_model *model, const millet_session_options *options,
-                                  millet_session **out, millet_error *err)
+millet_status millet_estimate(const millet_model *model, const millet_session_options *options,
+                              millet_memory *memory, millet_error *err)
+{
+    return mlt_session_estimate(model, options, false, memory, err);
+}
+
+millet_status mlt_session_open_with(const millet_model *model, const millet_session_options *options,
+                                    struct mlt_thread_pool *pool, millet_session **out, millet_error *err)
 {
     *out = NULL;
     struct plan plan;
     MLT_TRY(make_plan(model, options, &plan, err));
+    plan.options.pool = pool;
     const millet_allocator *allocator =
         options && options->allocator ? options->allocator : &model->allocator;
     uint8_t *block = mlt_alloc(allocator, 1, (size_t)plan.block, err);
@@ -153,15 +175,25 @@ millet_status millet_session_open(const millet_model *model, const millet_sessio
     memset(session->length, 0, sizeof(int32_t) * (size_t)plan.options.n_sequences);
     millet_status status = mlt_forward_open(allocator, model, &plan.options, &session->forward, err);
     if (status == MILLET_OK) status = mlt_sampler_create(allocator, plan.sampler, &session->sampler, err);
+    if (status == MILLET_OK && plan.speculation.n_draft)
+        status = mlt_speculation_open(allocator, model, &plan.speculation, mlt_forward_pool(session->forward),
+                                      &session->speculation, err);
     if (status != MILLET_OK) millet_session_close(&session);
     *out = session;
     return status;
+}
+
+millet_status millet_session_open(const millet_model *model, const millet_session_options *options,
+                                  millet_session **session, millet_error *err)
+{
+    return mlt_session_open_with(model, options, NULL, session, err);
 }
 
 void millet_session_close(millet_session **handle)
 {
     millet_session *session = *handle;
     if (!session) return;
+    mlt_speculation_close(&session->speculation); /* before the threads that it uses */
     millet_sampler_close(&session->sampler);
     mlt_forward_close(&session->forward);
     millet_allocator allocator = session->allocator;
@@ -274,7 +306,8 @@ void mlt_session_append(millet_session *session, int32_t sequence, const int32_t
     *length += (int32_t)count;
 }
 
-const float *mlt_session_compute(millet_session *session, int32_t sequence)
+const float *mlt_session_compute(millet_session *session, int32_t sequence, const int32_t *ahead,
+                                 int32_t n_ahead)
 {
     int32_t length = session->length[sequence];
     /* The last token is computed again where only its logits are missing. */
@@ -285,8 +318,16 @@ const float *mlt_session_compute(millet_session *session, int32_t sequence)
     struct computation c = {.session = session};
     catch_up(&c, sequence, length - 1);
     push(&c, (millet_item){sequence_tokens(session, sequence)[length - 1], sequence, true});
+    for (int32_t i = 0; i < n_ahead; i++)
+        push(&c, (millet_item){ahead[i], sequence, true});
     flush(&c);
     return session->logits;
+}
+
+void mlt_session_settle(millet_session *session, int32_t sequence, int32_t length)
+{
+    if (mlt_forward_length(session->forward, sequence) > length)
+        mlt_forward_truncate(session->forward, sequence, length);
 }
 
 /* ---- Sequences ------------------------------------------------------------------------------------------
@@ -312,8 +353,7 @@ millet_status millet_sequence_truncate(millet_session *session, int32_t sequence
         return mlt_fail(err, MILLET_BAD_ARGUMENT, "sequence %d has %d tokens and cannot be cut to %d",
                         sequence, session->length[sequence], length);
     session->length[sequence] = length;
-    if (mlt_forward_length(session->forward, sequence) > length)
-        mlt_forward_truncate(session->forward, sequence, length);
+    mlt_session_settle(session, sequence, length);
     return MILLET_OK;
 }
 
@@ -326,5 +366,6 @@ millet_status millet_sequence_copy(millet_session *session, int32_t from, int32_
            sizeof(int32_t) * (size_t)session->length[from]);
     session->length[to] = session->length[from];
     mlt_forward_copy(session->forward, from, to);
+    if (session->speculation) mlt_speculation_copy(session->speculation, from, to);
     return MILLET_OK;
 }

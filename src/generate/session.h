@@ -11,6 +11,7 @@
 #define MLT_SESSION_H
 
 #include "generate/sampler.h"
+#include "generate/speculate.h"
 #include "generate/stop.h"
 #include "model/forward.h"
 
@@ -20,7 +21,8 @@ struct millet_session {
     millet_allocator allocator;
     const millet_model *model;
     struct mlt_forward *forward;
-    millet_sampler *sampler; /* of millet_generate: has room for every choice of options */
+    struct mlt_speculation *speculation; /* NULL: none */
+    millet_sampler *sampler;             /* of millet_generate: has room for every choice of options */
     struct mlt_forward_options options;
     int32_t *tokens; /* [n_sequences][n_ctx] */
     int32_t *length; /* [n_sequences] tokens, computed or not */
@@ -33,14 +35,30 @@ struct millet_session {
     size_t held_size;
 };
 
+/*
+ * millet_estimate and millet_session_open for a session whose forward pass shall use the threads of another:
+ * of `pool`, NULL where those are the caller alone.
+ */
+millet_status mlt_session_estimate(const millet_model *model, const millet_session_options *options,
+                                   bool lent_threads, millet_memory *memory, millet_error *err);
+millet_status mlt_session_open_with(const millet_model *model, const millet_session_options *options,
+                                    struct mlt_thread_pool *pool, millet_session **session,
+                                    millet_error *err);
+
 /* Adds tokens (in range, and with room for them: the caller has checked) to a sequence without computing
  * them. */
 void mlt_session_append(millet_session *session, int32_t sequence, const int32_t *tokens, size_t count);
 
 /*
- * Computes all tokens of a sequence (at least one) that are not computed yet and returns the logits after the
- * last one, n_vocab floats, valid until the next computation.
+ * Computes all tokens of a sequence (at least one) that are not computed yet, and in the same batch what may
+ * follow them: ahead[0 .. n_ahead), n_ahead < n_logits, for which the context has room. Returns n_ahead + 1
+ * rows of logits, n_vocab floats each: after the sequence's last token, and after each one ahead. They are
+ * valid until the next computation. The tokens ahead are not added to the sequence; mlt_session_settle must
+ * follow.
  */
-const float *mlt_session_compute(millet_session *session, int32_t sequence);
+const float *mlt_session_compute(millet_session *session, int32_t sequence, const int32_t *ahead,
+                                 int32_t n_ahead);
+/* Forgets what was computed from position `length` on, as for tokens ahead that were wrong. */
+void mlt_session_settle(millet_session *session, int32_t sequence, int32_t length);
 
 #endif

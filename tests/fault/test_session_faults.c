@@ -83,6 +83,25 @@ static void test_session(void **state)
     assert_true(refuse_each(&s->counting, open_session, s) >= 3);
 }
 
+static millet_status open_speculation(void *context, millet_error *err)
+{
+    struct setting *s = context;
+    millet_session_options options = {
+        .n_ctx = 32, .n_sequences = 2, .n_threads = 2, .draft = s->model, .lookup = true};
+    millet_session *session = (millet_session *)(void *)s;
+    millet_status status = millet_session_open(s->model, &options, &session, err);
+    assert_true((status == MILLET_OK) == (session != NULL));
+    millet_session_close(&session);
+    return status;
+}
+
+static void test_speculation(void **state)
+{
+    struct setting *s = *state;
+    long long plain = refuse_each(&s->counting, open_session, s);
+    assert_true(refuse_each(&s->counting, open_speculation, s) > plain + 3);
+}
+
 static millet_status open_sampler(void *context, millet_error *err)
 {
     struct setting *s = context;
@@ -144,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_session, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_speculation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sampler, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_generate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_text, set_up, tear_down),

@@ -299,9 +299,11 @@ static void test_tokens_computed_late(void **state)
     millet_session *session = open_session((millet_session_options){.n_sequences = 2, .n_batch = 3});
     mlt_session_append(session, 0, tokens, 7);
     assert_int_equal(millet_sequence_length(session, 0), 7);
-    assert_memory_equal(mlt_session_compute(session, 0), rows + 6 * n_vocab, sizeof(float) * (size_t)n_vocab);
+    assert_memory_equal(mlt_session_compute(session, 0, NULL, 0), rows + 6 * n_vocab,
+                        sizeof(float) * (size_t)n_vocab);
     /* Nothing is missing but the logits: the last token is computed again. */
-    assert_memory_equal(mlt_session_compute(session, 0), rows + 6 * n_vocab, sizeof(float) * (size_t)n_vocab);
+    assert_memory_equal(mlt_session_compute(session, 0, NULL, 0), rows + 6 * n_vocab,
+                        sizeof(float) * (size_t)n_vocab);
     mlt_session_append(session, 0, tokens + 7, 4);
     eval_one(session, 0, tokens[11], true);
     assert_row(session, 0, rows, 11);
