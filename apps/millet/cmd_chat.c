@@ -1,5 +1,6 @@
 /* millet chat: a conversation in the terminal. SPDX-License-Identifier: Apache-2.0 */
 #include "generation.h"
+#include "speculation.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -271,11 +272,14 @@ static int run(int n_operands, char **operands)
     if (!model) return CLI_FAILED;
     millet_session_options options = cli_session_options();
     millet_session *session = NULL;
+    millet_model *draft = NULL;
     millet_error err;
-    int status;
+    int status = CLI_OK;
     if (!arguments.template && !millet_chat_template_detect(model)) {
         status = cli_fail_text("%s has no chat template that is known; choose one with --template: %s",
                                operands[0], millet_chat_template_names());
+    } else if ((status = cli_open_speculation(&options, &draft)) != CLI_OK) {
+        /* it has said why */
     } else if (millet_session_open(model, &options, &session, &err) != MILLET_OK) {
         status = cli_fail(&err);
     } else {
@@ -283,12 +287,13 @@ static int run(int n_operands, char **operands)
         status = converse(model, session);
     }
     millet_session_close(&session);
+    millet_model_close(&draft);
     millet_model_close(&model);
     return status;
 }
 
-static const struct cli_option *const groups[] = {rows, cli_generation_rows, cli_session_rows, cli_model_rows,
-                                                  NULL};
+static const struct cli_option *const groups[] = {
+    rows, cli_generation_rows, cli_speculation_rows, cli_session_rows, cli_model_rows, NULL};
 
 const struct cli_verb cli_verb_chat = {
     .name = "chat",

@@ -1,5 +1,6 @@
 /* millet run: prompt in, text out. SPDX-License-Identifier: Apache-2.0 */
 #include "generation.h"
+#include "speculation.h"
 #include "verbs.h"
 
 #include <stdlib.h>
@@ -92,12 +93,13 @@ static int generate_json(millet_session *session, const char *prompt, size_t len
     else if (out.failed)
         cli_fail_text("out of memory");
     else
-        code = cli_print_json(json_pack("{s:o,s:o,s:s,s:I,s:i,s:i,s:f,s:f}", "text",
-                                        json_stringn(out.text ? out.text : "", out.length), "tokens",
-                                        json_incref(out.tokens), "finish", finish_name(result.finish), "seed",
-                                        (json_int_t)how->sampler.seed, "prompt_tokens", result.prompt_tokens,
-                                        "generated_tokens", result.generated_tokens, "prompt_seconds",
-                                        result.prompt_seconds, "generate_seconds", result.generate_seconds));
+        code = cli_print_json(
+            json_pack("{s:o,s:o,s:s,s:I,s:i,s:i,s:i,s:i,s:f,s:f}", "text",
+                      json_stringn(out.text ? out.text : "", out.length), "tokens", json_incref(out.tokens),
+                      "finish", finish_name(result.finish), "seed", (json_int_t)how->sampler.seed,
+                      "prompt_tokens", result.prompt_tokens, "generated_tokens", result.generated_tokens,
+                      "drafted_tokens", result.drafted_tokens, "accepted_tokens", result.accepted_tokens,
+                      "prompt_seconds", result.prompt_seconds, "generate_seconds", result.generate_seconds));
     json_decref(out.tokens);
     free(out.text);
     return code;
@@ -107,14 +109,19 @@ static int generate(const millet_model *model, const char *prompt, size_t length
 {
     millet_session_options options = cli_session_options();
     millet_session *session = NULL;
+    millet_model *draft;
     millet_error err;
-    if (millet_session_open(model, &options, &session, &err) != MILLET_OK) return cli_fail(&err);
+    int status = cli_open_speculation(&options, &draft);
+    if (status != CLI_OK) return status;
+    if (millet_session_open(model, &options, &session, &err) != MILLET_OK) {
+        millet_model_close(&draft);
+        return cli_fail(&err);
+    }
     millet_generate_options how = cli_generate_options();
     how.special = arguments.special;
     how.no_bos = arguments.no_bos;
     how.n_best = arguments.n_best;
     cli_catch_interrupt();
-    int status;
     if (cli_json) {
         status = generate_json(session, prompt, length, &how);
     } else {
@@ -127,6 +134,7 @@ static int generate(const millet_model *model, const char *prompt, size_t length
         if (generated == MILLET_OK && arguments.speed) cli_print_speed(&result);
     }
     millet_session_close(&session);
+    millet_model_close(&draft);
     return status;
 }
 
@@ -147,8 +155,8 @@ static int run(int n_operands, char **operands)
     return status;
 }
 
-static const struct cli_option *const groups[] = {rows,           cli_generation_rows, cli_session_rows,
-                                                  cli_model_rows, cli_json_rows,       NULL};
+static const struct cli_option *const groups[] = {
+    rows, cli_generation_rows, cli_speculation_rows, cli_session_rows, cli_model_rows, cli_json_rows, NULL};
 
 const struct cli_verb cli_verb_run = {
     .name = "run",
@@ -162,7 +170,8 @@ const struct cli_verb cli_verb_run = {
     .examples =
         "millet run model.gguf -p 'Once upon a time' -n 64\ta story\n"
         "millet run model.gguf -p 'Once' -n 64 --temperature 0\tthe same story each time\n"
-        "millet run model.gguf -p 'Once' -n 8 --n-best 5 --json\twith the five best tokens of each step",
+        "millet run model.gguf -p 'Once' -n 8 --n-best 5 --json\twith the five best tokens of each step\n"
+        "millet run model.gguf --draft small.gguf --lookup --speed < prompt.txt\tthe same text, sooner",
     .options = groups,
     .run = run,
 };

@@ -138,9 +138,12 @@ bool cli_print_piece(void *context, const millet_piece *piece)
 void cli_print_speed(const millet_generation *result)
 {
     fflush(stdout); /* what was generated ends before this begins */
-    fprintf(stderr, "prompt: %d tokens, %.1f tokens/s; generated: %d tokens, %.1f tokens/s\n",
+    fprintf(stderr, "prompt: %d tokens, %.1f tokens/s; generated: %d tokens, %.1f tokens/s",
             result->prompt_tokens,
             result->prompt_seconds > 0 ? result->prompt_tokens / result->prompt_seconds : 0.0,
             result->generated_tokens,
             result->generate_seconds > 0 ? result->generated_tokens / result->generate_seconds : 0.0);
+    if (result->drafted_tokens)
+        fprintf(stderr, "; of %d guesses %d were right", result->drafted_tokens, result->accepted_tokens);
+    fputc('\n', stderr);
 }

@@ -51,9 +51,26 @@ equal "$(json generated_tokens)" 4 'tokens generated'
 json tokens.3.best.2.logprob > /dev/null || fail 'n-best'
 equal "$(json finish)" length finish
 
+for guess in --lookup '--draft m.gguf' '--lookup --draft m.gguf --draft-tokens 3 --draft-always'; do
+    run 0 $MILLET run m.gguf -p abc -n 12 --seed 5 --speed $guess
+    cmp out first || fail "another text with $guess"
+done
+contains err 'guesses'
+run 0 $MILLET run m.gguf -p abc -n 8 --ignore-end --draft m.gguf --draft-always --json
+equal "$(json accepted_tokens)" "$(json drafted_tokens)" 'guesses of the model itself that were right'
+run 2 $MILLET run m.gguf -p abc --draft-tokens 3
+contains err '--lookup'
+run 1 $MILLET run m.gguf -p abc --draft no/such/file
+tiny fewer.gguf vocabulary=300 || exit 1 # the same tokens, as far as they go
+run 0 $MILLET run m.gguf -p abc -n 12 --seed 5 --draft fewer.gguf --draft-always
+cmp out first || fail 'another text with a smaller vocabulary'
+
 printf 'abc\n/clear\nbcd\n/quit\nnot reached\n' > turns
 INPUT=turns run 0 $MILLET chat m.gguf --template chatml -n 8 --seed 1 -s 'be kind'
 equal "$(wc -l < out | tr -d ' ')" "$(tr -cd '\n' < out | wc -c | tr -d ' ')" 'lines of chat'
+cp out first
+INPUT=turns run 0 $MILLET chat m.gguf --template chatml -n 8 --seed 1 -s 'be kind' --lookup --draft m.gguf
+cmp out first || fail 'another conversation with guesses'
 INPUT=turns run 1 $MILLET chat m.gguf
 contains err '--template'
 run 0 $MILLET chat m.gguf --template list
