@@ -31,6 +31,7 @@ void mlt_avx512_peak(struct mlt_kernels *table);
 void mlt_avx512_vnni_dot_panel(struct mlt_kernels *table);
 void mlt_avx512_vnni_blocks32(struct mlt_kernels *table);
 void mlt_avx512_vnni_blocks256(struct mlt_kernels *table);
+void mlt_avx512_vnni_rows_q8_0(struct mlt_kernels *table);
 void mlt_avx512_vnni_peak(struct mlt_kernels *table);
 
 /* A prefetch to the first-level cache; the address may be anything. gcc 12 deletes loops of _mm_prefetch. */
