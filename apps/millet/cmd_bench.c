@@ -1,8 +1,12 @@
 /* millet bench: how fast a model is, beside what the machine allows. SPDX-License-Identifier: Apache-2.0 */
+#include "bench_text.h"
+#include "speculation.h"
 #include "verbs.h"
 
 static struct {
     int32_t prompt, generate, depth, rounds;
+    struct cli_list text;
+    float temperature;
 } arguments;
 
 static const struct cli_option rows[] = {
@@ -35,6 +39,18 @@ static const struct cli_option rows[] = {
      .target = &arguments.rounds,
      .max = 10000,
      .help = "rounds to take the median of; 0: 5"},
+    {.name = "text",
+     .argument = "FILE",
+     .kind = CLI_LIST,
+     .target = &arguments.text,
+     .help =
+         "time generation after this text with --draft or --lookup and without; may be given several times"},
+    {.name = "temperature",
+     .argument = "T",
+     .kind = CLI_FLOAT,
+     .target = &arguments.temperature,
+     .max = 100,
+     .help = "randomness after --text; 0 takes the most probable token always (default)"},
     {0},
 };
 
@@ -86,6 +102,15 @@ static int run(int n_operands, char **operands)
     (void)n_operands;
     millet_model *model = cli_open_model(operands[0]);
     if (!model) return CLI_FAILED;
+    cli_catch_interrupt();
+    if (arguments.text.count || cli_has_speculation()) {
+        const struct bench_text text = {arguments.text.items, arguments.text.count, arguments.generate,
+                                        arguments.rounds, arguments.temperature};
+        int status = text.n_files ? bench_text_run(model, operands[0], &text)
+                                  : cli_usage("--draft and --lookup need --text FILE");
+        millet_model_close(&model);
+        return status;
+    }
     millet_speed_options options = millet_speed_options_default();
     options.session = cli_session_options();
     options.prompt_tokens = arguments.prompt;
@@ -96,7 +121,6 @@ static int run(int n_operands, char **operands)
     millet_machine machine;
     millet_speed speed;
     millet_error err;
-    cli_catch_interrupt();
     cli_progress("measuring the machine", 0);
     millet_status status = millet_machine_measure(options.session.n_threads, &machine, &err);
     if (status == MILLET_OK)
@@ -113,8 +137,8 @@ static int run(int n_operands, char **operands)
     return code;
 }
 
-static const struct cli_option *const groups[] = {rows, cli_session_rows, cli_model_rows, cli_json_rows,
-                                                  NULL};
+static const struct cli_option *const groups[] = {rows,           cli_speculation_rows, cli_session_rows,
+                                                  cli_model_rows, cli_json_rows,        NULL};
 
 const struct cli_verb cli_verb_bench = {
     .name = "bench",
@@ -129,9 +153,12 @@ const struct cli_verb cli_verb_bench = {
         "the "
         "part of the limit that it reaches. The limit of generation is the bandwidth divided by the bytes of "
         "weights and cache that a token reads; that of a prompt, the time of its matrix products at the "
-        "peak.",
+        "peak.\n\n"
+        "With --text the model continues that text with speculation and without, in alternation: what "
+        "speculation gains depends on the text.",
     .examples = "millet bench model.gguf\tprompt 512, generation 128\n"
-                "millet bench model.gguf -t 1 --depth 4000 -p -1\tone thread, generation deep in a context",
+                "millet bench model.gguf -t 1 --depth 4000 -p -1\tone thread, generation deep in a context\n"
+                "millet bench model.gguf --text story.txt --lookup\twhat guesses from earlier text gain",
     .options = groups,
     .run = run,
 };

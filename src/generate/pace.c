@@ -3,21 +3,36 @@
 
 /* The first round with a model is believed to bring some of a token: it takes several bad ones to give up. */
 static const double FIRST_PROFIT = 0.4;
-/* A guess for sizes that were never tried: each further token costs a tenth of the first. */
-static const double HOPED_SLOPE = 0.1;
+/*
+ * A guess for sizes that were never tried: what each further token costs, in parts of the first. It begins
+ * with what a token of a prompt cost, and becomes hopeful in a hundred steps: the first prompt may have
+ * waited for a file.
+ */
+static const double HOPED_SLOPE = 0.1, HOPE_GROWS = 0.97;
+/* Luck that a model which proposes is given credit for before it has shown what it can do. */
+static const float HOPED_CHANCE = 0.85f;
 /* What chances and times are not exact enough to tell from nothing. */
 static const double WORTH_WHILE = 1.03;
 /* Steps without proposals before there are any, in a new session; and how seldom they may become later. */
 enum { PLAIN_STEPS_FIRST = 3, PLAIN_STEP_EVERY = 100 };
 /* Part of the time that attempts may cost. */
 static const double TRIAL_SHARE = 0.04;
+/* What may be saved up for them, in steps of one token. */
+static const double PURSE_STEPS = 256;
 /* A guess: what a token costs in a batch, in parts of what it costs alone. */
 static const double BATCHED_COST = 0.25;
 
 void mlt_pace_start(struct mlt_pace *pace)
 {
+    if (pace->has_read && pace->profit <= 0) return; /* it has to earn also the reading of this text */
     pace->profit = FIRST_PROFIT;
-    pace->purse = 0;
+    pace->has_read = false;
+}
+
+void mlt_pace_learn_prompt(struct mlt_pace *pace, int32_t tokens, double seconds)
+{
+    enum { ENOUGH = 8 };
+    if (tokens >= ENOUGH) pace->further = seconds / tokens;
 }
 
 /* A running mean that a single interruption by another process does not carry far. */
@@ -34,9 +49,10 @@ static void learn_seconds(double *mean, double seconds, double up, double down)
 void mlt_pace_learn_step(struct mlt_pace *pace, int32_t tokens, double seconds)
 {
     if (seconds <= 0) return;
+    pace->further *= HOPE_GROWS;
     /* What is not tried looks better with time, so that it is tried again: the machine may have changed. */
     for (int32_t m = 2; m <= MLT_MAX_DRAFT + 1; m++)
-        if (m != tokens) pace->step[m] -= pace->step[m] / 4096;
+        if (m != tokens && pace->step[m] > pace->step[1]) pace->step[m] -= pace->step[m] / 4096;
     /* In doubt a plain step is quick and a longer one is slow: wrong the other way, time would be lost. */
     if (tokens == 1) {
         pace->plain_steps += pace->plain_steps < PLAIN_STEPS_FIRST;
@@ -61,7 +77,9 @@ double mlt_pace_step(const struct mlt_pace *pace, int32_t tokens)
     double start = pace->step[below], further = tokens - below;
     if (has_above) return start + (pace->step[above] - start) * further / (above - below);
     double one = pace->step[1] > 0 ? pace->step[1] : start;
-    return start + HOPED_SLOPE * one * further;
+    double slope = MLT_MIN(MLT_MAX(pace->further, HOPED_SLOPE * one), one);
+    if (below > 1) slope = MLT_MAX(slope, (start - one) / (below - 1) / 2);
+    return start + slope * further;
 }
 
 /* Everything is measured by what a step without proposals takes. */
@@ -91,7 +109,7 @@ int32_t mlt_pace_choose(const struct mlt_pace *pace, const float *chance, int32_
 
 void mlt_pace_learn_propose(struct mlt_pace *pace, int32_t behind, int32_t count, double seconds)
 {
-    if (count == 0) return;
+    if (count == 0 || seconds <= 0) return;
     int32_t extra = MLT_MAX(behind - 1, 0); /* the last of them is computed for the first proposal */
     if (pace->propose == 0) {
         pace->propose = seconds / (count + BATCHED_COST * extra);
@@ -104,20 +122,30 @@ void mlt_pace_learn_propose(struct mlt_pace *pace, int32_t behind, int32_t count
     }
 }
 
-bool mlt_pace_wants_model(const struct mlt_pace *pace, int32_t behind)
+bool mlt_pace_wants_model(const struct mlt_pace *pace, float chance, int32_t n, int32_t behind)
 {
-    if (must_be_plain(pace)) return false;
-    if (pace->profit > 0) return true;
-    double trial = mlt_pace_step(pace, 3) - mlt_pace_step(pace, 1) + 2 * pace->propose;
-    return pace->purse >= trial + behind * pace->catch_up;
+    float chances[MLT_MAX_DRAFT];
+    double rate;
+    for (int32_t i = 0; i < n; i++)
+        chances[i] = MLT_MAX(chance, HOPED_CHANCE);
+    if (mlt_pace_choose(pace, chances, n, pace->propose, &rate) == 0) return false;
+    enum { FEW = 2 }; /* what is behind after every round */
+    double needed = 0;
+    if (pace->has_read && behind > FEW) needed += behind * pace->catch_up;
+    if (pace->profit <= 0) needed += mlt_pace_step(pace, 3) - mlt_pace_step(pace, 1) + 2 * pace->propose;
+    return needed == 0 || pace->purse >= needed;
 }
 
-void mlt_pace_learn_round(struct mlt_pace *pace, int32_t tokens, double seconds, double spent)
+void mlt_pace_learn_round(struct mlt_pace *pace, int32_t tokens, double step, double spent, double reading)
 {
     double one = mlt_pace_step(pace, 1);
-    if (spent > 0 && pace->profit <= 0) pace->purse = 0;
-    if (spent == 0) pace->purse += TRIAL_SHARE * one * tokens;
-    if (seconds <= 0 || one <= 0) return;
-    double profit = tokens - seconds / one;
+    if (one <= 0) return;
+    pace->purse = MLT_MIN(pace->purse + TRIAL_SHARE * one * tokens, PURSE_STEPS * one);
+    if (spent == 0) return;
+    double profit = tokens - (step + spent - reading) / one;
+    double loss = pace->profit <= 0 ? MLT_MAX(step + spent - reading - tokens * one, 0) : 0;
+    pace->purse -= loss + (pace->has_read ? reading : 0);
+    pace->purse = MLT_MAX(pace->purse, -PURSE_STEPS * one);
+    pace->has_read = true;
     pace->profit += 0.05 * (MLT_MAX(profit, -4.0) - pace->profit);
 }

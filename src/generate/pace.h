@@ -46,15 +46,22 @@ struct mlt_pace {
     double step[MLT_MAX_DRAFT + 2]; /* [m] seconds of a step of m tokens; 0: not known */
     int32_t plain_steps; /* steps without proposals, counted up to the few that there must be first */
     int32_t since_plain; /* steps since the last of them */
+    double further;      /* seconds of each further token in a step of a size that was never tried; a guess */
     double propose;      /* seconds in which a model proposes one token */
     double catch_up; /* seconds in which that model computes a token that others have chosen, in a batch */
     double profit;   /* tokens that a round of such proposals brings above what its time is worth */
+    bool has_read;   /* the model has been asked in this text */
     double purse;    /* seconds that may be spent on trying whether proposals have become good */
 };
 
-/* Times are kept from one text to the next, everything else begins anew. A new pace is all zeros. */
+/*
+ * Another text. What steps cost is known already; a model is given credit again, unless it did not pay in the
+ * last one. A new pace is all zeros.
+ */
 void mlt_pace_start(struct mlt_pace *pace);
 
+/* Tokens of a prompt took so long: what a step of several tokens may cost. */
+void mlt_pace_learn_prompt(struct mlt_pace *pace, int32_t tokens, double seconds);
 /* A step of `tokens` tokens took so long. */
 void mlt_pace_learn_step(struct mlt_pace *pace, int32_t tokens, double seconds);
 /* Seconds of a step, also of sizes that were never tried (then a hopeful guess); 0 before the first step. */
@@ -73,15 +80,17 @@ int32_t mlt_pace_choose(const struct mlt_pace *pace, const float *chance, int32_
 void mlt_pace_learn_propose(struct mlt_pace *pace, int32_t behind, int32_t count, double seconds);
 
 /*
- * Whether the model is asked. Yes while its rounds have paid; after that only when 4% of the time since the
- * last attempt covers another, with `behind` tokens to compute first.
+ * Whether the model is asked, of whose proposals the part `chance` were right and that may make n. No where
+ * even with luck nothing could be gained. Yes while its rounds have paid; after that only when 4% of the time
+ * without it covers an attempt. The same purse pays for the `behind` tokens that it has to compute first, but
+ * for a text that it has credit for.
  */
-bool mlt_pace_wants_model(const struct mlt_pace *pace, int32_t behind);
+bool mlt_pace_wants_model(const struct mlt_pace *pace, float chance, int32_t n, int32_t behind);
 
 /*
- * A step has given `tokens` tokens. `seconds`: of the whole round, where a model was asked and was not behind
- * by more than a few tokens; else 0. `spent`: what the model's part took.
+ * A round has given `tokens` tokens: its step took `step` seconds, the model `spent` seconds before it (0: it
+ * was not asked), `reading` of them for a text that it had not read, which is no part of what rounds cost.
  */
-void mlt_pace_learn_round(struct mlt_pace *pace, int32_t tokens, double seconds, double spent);
+void mlt_pace_learn_round(struct mlt_pace *pace, int32_t tokens, double step, double spent, double reading);
 
 #endif

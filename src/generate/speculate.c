@@ -34,6 +34,7 @@ struct mlt_speculation {
         n_taken;               /* the first n_taken are verified; what others would have done is learnt too */
     int32_t length;            /* of the sequence when it began */
     int32_t n_chosen, n_right; /* tokens chosen, and proposals that were equal to them */
+    int32_t pending;           /* tokens that were to be computed; more than one: a prompt */
     int32_t behind;            /* tokens that the draft model had to compute first */
     bool from_draft, timed;    /* timed: one token was to be computed, not a prompt */
     double began, step_seconds, draft_seconds;
@@ -209,15 +210,15 @@ static void look_up(struct mlt_speculation *s, const int32_t *tokens, int32_t li
     s->n_taken = s->always ? limit : mlt_pace_choose(&s->pace, s->chance, limit, 0, rate);
 }
 
-/* Appends what the draft model has not seen of the text; false when it cannot go on. */
-static bool bring_up_to_date(struct mlt_speculation *s, const int32_t *tokens)
+/* Appends what the draft model has not seen of the first `length` tokens; false when it cannot go on. */
+static bool bring_up_to_date(struct mlt_speculation *s, const int32_t *tokens, int32_t length)
 {
     millet_session *draft = s->draft;
     int32_t known = draft->length[s->sequence], n_vocab = draft->model->config.n_vocab;
-    for (int32_t i = known; i < s->length && !s->foreign; i++)
+    for (int32_t i = known; i < length && !s->foreign; i++)
         s->foreign = tokens[i] >= n_vocab;
     if (s->foreign) return false;
-    mlt_session_append(draft, s->sequence, tokens + known, (size_t)(s->length - known));
+    mlt_session_append(draft, s->sequence, tokens + known, (size_t)(length - known));
     return true;
 }
 
@@ -247,7 +248,7 @@ static void ask_model(struct mlt_speculation *s, const millet_session *session, 
 {
     millet_session *draft = s->draft;
     s->n_proposed = s->n_taken = 0;
-    if (!bring_up_to_date(s, tokens_of(session, s->sequence))) return;
+    if (!bring_up_to_date(s, tokens_of(session, s->sequence), s->length)) return;
     s->from_draft = true;
     mlt_sampler_follow(draft->sampler, session->sampler);
     while (s->n_proposed < limit) {
@@ -271,6 +272,22 @@ static void ask_model(struct mlt_speculation *s, const millet_session *session, 
     mlt_pace_learn_propose(&s->pace, s->behind, s->n_proposed, s->draft_seconds);
 }
 
+/*
+ * Before the draft model reads a whole text, the first few tokens show whether it is quick enough to be of
+ * use: of these the last is timed, when the others have brought the weights near.
+ */
+static void try_speed(struct mlt_speculation *s, const int32_t *tokens)
+{
+    enum { TRIED = 8 };
+    if (s->pace.propose > 0 || s->draft->length[s->sequence] > 0 || s->length < 2 * TRIED) return;
+    if (!bring_up_to_date(s, tokens, TRIED - 1)) return;
+    mlt_session_compute(s->draft, s->sequence, NULL, 0);
+    double began = mlt_clock_seconds();
+    if (!bring_up_to_date(s, tokens, TRIED)) return;
+    mlt_session_compute(s->draft, s->sequence, NULL, 0);
+    mlt_pace_learn_propose(&s->pace, 1, 1, mlt_clock_seconds() - began);
+}
+
 /* What the draft model is expected to reach with the usual luck. */
 static double draft_rate(struct mlt_speculation *s, int32_t limit)
 {
@@ -291,7 +308,8 @@ int32_t mlt_speculation_propose(struct mlt_speculation *s, const millet_session 
     s->n_proposed = s->n_taken = s->n_chosen = s->n_right = 0;
     s->from_draft = false;
     s->draft_seconds = 0;
-    s->timed = mlt_forward_length(session->forward, s->sequence) == s->length - 1;
+    s->pending = s->length - mlt_forward_length(session->forward, s->sequence);
+    s->timed = s->pending == 1;
     s->began = mlt_clock_seconds();
     *proposed = s->proposed;
     if (s->lookup) mlt_ngram_extend(&s->index, tokens, s->length);
@@ -300,8 +318,10 @@ int32_t mlt_speculation_propose(struct mlt_speculation *s, const millet_session 
     if (s->lookup) look_up(s, tokens, limit, &rate);
     if (s->draft && !s->foreign && (s->n_taken == 0 || (s->pace.profit > 0 && draft_rate(s, limit) > rate))) {
         int32_t reach = MLT_MIN(limit, s->draft->options.n_ctx - s->length);
+        if (reach > 0 && !s->always) try_speed(s, tokens);
         s->behind = s->length - s->draft->length[s->sequence];
-        if (reach > 0 && (s->always || mlt_pace_wants_model(&s->pace, s->behind)))
+        float usual = mlt_chance_value(s->of_draft);
+        if (reach > 0 && (s->always || mlt_pace_wants_model(&s->pace, usual, reach, s->behind)))
             ask_model(s, session, reach);
     }
     return s->n_taken;
@@ -310,7 +330,10 @@ int32_t mlt_speculation_propose(struct mlt_speculation *s, const millet_session 
 void mlt_speculation_computed(struct mlt_speculation *s)
 {
     s->step_seconds = mlt_clock_seconds() - s->began;
-    if (s->timed) mlt_pace_learn_step(&s->pace, s->n_taken + 1, s->step_seconds);
+    if (s->timed)
+        mlt_pace_learn_step(&s->pace, s->n_taken + 1, s->step_seconds);
+    else
+        mlt_pace_learn_prompt(&s->pace, s->pending, s->step_seconds);
 }
 
 bool mlt_speculation_chosen(struct mlt_speculation *s, int32_t token)
@@ -333,9 +356,8 @@ void mlt_speculation_end(struct mlt_speculation *s, const millet_session *sessio
     length = MLT_MIN(length, session->length[s->sequence]);
     millet_sequence_truncate(s->draft, s->sequence, length, NULL);
     if (!s->timed) return;
-    /* A text that the draft model has yet to read is an investment, no part of what rounds cost. */
-    double round = s->step_seconds + MLT_MIN(s->draft_seconds, s->pace.propose * s->n_proposed);
-    mlt_pace_learn_round(&s->pace, s->n_chosen, s->from_draft ? round : 0, s->draft_seconds);
+    double reading = MLT_MAX(s->draft_seconds - s->pace.propose * s->n_proposed, 0);
+    mlt_pace_learn_round(&s->pace, s->n_chosen, s->step_seconds, s->draft_seconds, reading);
 }
 
 void mlt_speculation_counts(const struct mlt_speculation *s, int32_t *drafted, int32_t *accepted)

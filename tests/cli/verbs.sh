@@ -90,6 +90,15 @@ equal "$(json kl.mean.value)" 0.0 'divergence of a model from itself'
 run 0 $MILLET bench m.gguf -p 16 -n 8 -r 2 --json
 json generate.median > /dev/null || fail 'JSON of bench'
 json machine.read_bytes_per_second > /dev/null || fail 'machine of bench'
+printf 'abc abc abc' > prompt
+run 0 $MILLET bench m.gguf --text prompt --text prompt --lookup --draft m.gguf --draft-always -n 20 -r 2 --json
+equal "$(json texts)" 2 'texts of bench'
+[ "$(json accepted_tokens)" -gt 0 ] || fail 'no guess was right'
+run 0 $MILLET bench m.gguf --text prompt --lookup -n 20 -r 1 --temperature 1
+contains out 'tokens a step'
+run 2 $MILLET bench m.gguf --text prompt
+run 2 $MILLET bench m.gguf --lookup
+run 1 $MILLET bench m.gguf --text no/such/file --lookup
 run 1 $MILLET bench m.gguf -p 4096
 contains err 'trained for'
 finish

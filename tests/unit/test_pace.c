@@ -79,8 +79,8 @@ static double rate_with_model(const struct world *world, const struct world *lat
     while (tokens < N_TOKENS) {
         if (tokens > N_TOKENS / 2) world = later;
         int32_t n_proposed = 0, n = 0;
-        double spent = 0, round = 0, rate;
-        if (mlt_pace_wants_model(&pace, behind)) {
+        double spent = 0, rate;
+        if (mlt_pace_wants_model(&pace, mlt_chance_value(chance), N_DRAFT, behind)) {
             float chances[N_DRAFT];
             for (int i = 0; i < N_DRAFT; i++)
                 chances[i] = mlt_chance_value(chance);
@@ -99,8 +99,8 @@ static double rate_with_model(const struct world *world, const struct world *lat
             mlt_chance_learn(&chance, i < right);
         mlt_pace_learn_step(&pace, n + 1, seconds);
         int32_t given = MLT_MIN(right, n) + 1;
-        if (spent > 0) round = seconds + MLT_MIN(spent, pace.propose * n_proposed);
-        mlt_pace_learn_round(&pace, given, round, spent);
+        double reading = MLT_MAX(spent - pace.propose * n_proposed, 0);
+        mlt_pace_learn_round(&pace, given, seconds, spent, reading);
         behind += 1;
         if (spent == 0) behind += given - 1;
         clock += seconds + spent;
@@ -202,13 +202,15 @@ static void test_sizes_that_were_never_tried(void **state)
     float chance[] = {1, 1, 1};
     double rate;
     assert_int_equal(mlt_pace_choose(&pace, chance, 3, 0, &rate), 0);
-    assert_false(mlt_pace_wants_model(&pace, 0));
+    assert_false(mlt_pace_wants_model(&pace, 1, 3, 0));
     mlt_pace_learn_step(&pace, 1, 1.0);
     mlt_pace_learn_step(&pace, 1, 1.0);
     assert_int_equal(mlt_pace_choose(&pace, chance, 3, 0, &rate), 3);
     assert_true(rate > 1.2);
     assert_int_equal(mlt_pace_choose(&pace, chance, 3, 2.0, &rate), 0); /* proposals that cost too much */
-    assert_true(mlt_pace_wants_model(&pace, 0));
+    assert_true(mlt_pace_wants_model(&pace, 0, 3, 0));
+    pace.propose = 2.0;
+    assert_false(mlt_pace_wants_model(&pace, 1, 3, 0));
 }
 
 int main(void)
