@@ -1,37 +1,47 @@
 /*
- * Threads wait for work by spinning for a short while and then sleeping on a condition variable: products of
- * one token follow each other within microseconds, but a pool that is idle must cost nothing.
+ * A run has one share for each thread. Shares are claimed, not dealt out: the caller works on the first and
+ * then on those that nobody has claimed, so it waits only for threads that are at work. A thread that has
+ * lost its CPU to another process, or sleeps, is not waited for.
+ *
+ * Who waits looks for a few microseconds, since products of one token follow each other that fast, and then
+ * sleeps: an idle pool costs nothing, and a thread that shares its CPU with the one it waits for gives way.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #define _GNU_SOURCE
 #include "base/thread_pool.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-/* About 20 microseconds of looking before sleeping. */
-enum { SPINS = 4000 };
+#define LOOK_SECONDS 40e-6
+/*
+ * A thread gives way that often, between two shares. Where it has its CPU for itself this costs nothing;
+ * where it has not, its turn ends at a time at which nobody waits for it, before the system ends it in the
+ * middle of a share.
+ */
+#define TURN_SECONDS 1e-3
 
 struct mlt_thread_pool {
     millet_allocator allocator;
     int threads;
     mlt_task *task;
     void *argument;
-    _Alignas(64) atomic_uint generation; /* grows by one for each run */
-    _Alignas(64) atomic_int unfinished;  /* workers still busy with this run */
-    _Alignas(64) atomic_int sleepers;    /* workers on the condition variable */
+    _Alignas(64) atomic_ullong claims;  /* number of the run << 16 | next share to claim */
+    _Alignas(64) atomic_int unfinished; /* shares, but for the caller's first, that are not done */
+    _Alignas(64) atomic_int sleepers;   /* workers on `wake` */
+    atomic_int caller_sleeps;
+    atomic_bool stop;
     pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    bool stop;
+    pthread_cond_t wake, done;
     pthread_t handles[MLT_MAX_THREADS];
-    struct worker {
-        struct mlt_thread_pool *pool;
-        int index;
-    } workers[MLT_MAX_THREADS];
 };
+
+enum { SHARE_BITS = 16, SHARE_MASK = (1 << SHARE_BITS) - 1 };
 
 int mlt_cpu_count(void)
 {
@@ -51,41 +61,111 @@ static void pause_cpu(void)
 #endif
 }
 
-static void *work(void *context)
+/* Looks until `ready` or the time is over; true when ready. */
+typedef bool ready_test(const struct mlt_thread_pool *pool);
+
+static bool look(const struct mlt_thread_pool *pool, ready_test *ready)
 {
-    struct worker *worker = context;
-    struct mlt_thread_pool *pool = worker->pool;
-    unsigned seen = 0;
-    for (;;) {
-        for (int i = 0; i < SPINS && atomic_load_explicit(&pool->generation, memory_order_acquire) == seen;
-             i++)
+    enum { LOOKS_A_TIME = 64 };
+    for (double start = 0;;) {
+        for (int i = 0; i < LOOKS_A_TIME; i++) {
+            if (ready(pool)) return true;
             pause_cpu();
-        if (atomic_load_explicit(&pool->generation, memory_order_acquire) == seen) {
-            pthread_mutex_lock(&pool->mutex);
-            atomic_fetch_add(&pool->sleepers, 1);
-            while (atomic_load(&pool->generation) == seen)
-                pthread_cond_wait(&pool->wake, &pool->mutex);
-            atomic_fetch_sub(&pool->sleepers, 1);
-            pthread_mutex_unlock(&pool->mutex);
         }
-        seen++;
-        if (pool->stop) return NULL;
-        pool->task(pool->argument, worker->index, pool->threads);
-        atomic_fetch_sub_explicit(&pool->unfinished, 1, memory_order_release);
+        double now = mlt_clock_seconds();
+        if (start == 0) start = now;
+        if (now - start > LOOK_SECONDS) return false;
     }
 }
 
-/* Publishes a run (or the stop) to the workers. */
-static void announce(struct mlt_thread_pool *pool)
+/* The next share of the run at hand, or -1. */
+static int claim(struct mlt_thread_pool *pool)
 {
-    atomic_store_explicit(&pool->unfinished, pool->threads - 1, memory_order_relaxed);
-    atomic_fetch_add(&pool->generation, 1);
-    /* Sequentially consistent with the worker's increment of sleepers before it looks at generation again. */
-    if (atomic_load(&pool->sleepers) > 0) {
+    unsigned long long claims = atomic_load_explicit(&pool->claims, memory_order_acquire);
+    for (;;) {
+        int share = (int)(claims & SHARE_MASK);
+        if (share >= pool->threads) return -1;
+        /* A new run has another number, so a claim of the old one cannot succeed by chance. */
+        if (atomic_compare_exchange_weak_explicit(&pool->claims, &claims, claims + 1, memory_order_acq_rel,
+                                                  memory_order_acquire))
+            return share;
+    }
+}
+
+static bool is_work(const struct mlt_thread_pool *pool)
+{
+    return (int)(atomic_load(&pool->claims) & SHARE_MASK) < pool->threads || atomic_load(&pool->stop);
+}
+
+static bool is_finished(const struct mlt_thread_pool *pool)
+{
+    return atomic_load(&pool->unfinished) == 0;
+}
+
+static void sleep_until_work(struct mlt_thread_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (!is_work(pool))
+        pthread_cond_wait(&pool->wake, &pool->mutex);
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void finish_share(struct mlt_thread_pool *pool)
+{
+    if (atomic_fetch_sub(&pool->unfinished, 1) != 1) return;
+    /* Sequentially consistent with the caller, which says that it sleeps before it looks a last time. */
+    if (atomic_load(&pool->caller_sleeps)) {
         pthread_mutex_lock(&pool->mutex);
-        pthread_cond_broadcast(&pool->wake);
+        pthread_cond_signal(&pool->done);
         pthread_mutex_unlock(&pool->mutex);
     }
+}
+
+static void *work(void *context)
+{
+    struct mlt_thread_pool *pool = context;
+    double turn = mlt_clock_seconds();
+    for (;;) {
+        if (!look(pool, is_work)) {
+            sleep_until_work(pool);
+            turn = mlt_clock_seconds();
+        }
+        if (atomic_load(&pool->stop)) return NULL;
+        for (int share; (share = claim(pool)) >= 0;) {
+            pool->task(pool->argument, share, pool->threads);
+            finish_share(pool);
+        }
+        double now = mlt_clock_seconds();
+        if (now - turn > TURN_SECONDS) {
+            sched_yield();
+            turn = mlt_clock_seconds();
+        }
+    }
+}
+
+static void wake_sleepers(struct mlt_thread_pool *pool)
+{
+    /* Sequentially consistent with the worker's increment of sleepers before it looks a last time. */
+    if (atomic_load(&pool->sleepers) == 0) return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* Ends the first `threads` threads, the caller's counted, and the pool. */
+static void close_pool(struct mlt_thread_pool *pool, int threads)
+{
+    atomic_store(&pool->stop, true);
+    wake_sleepers(pool);
+    for (int i = 1; i < threads; i++)
+        pthread_join(pool->handles[i], NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_cond_destroy(&pool->done);
+    pthread_mutex_destroy(&pool->mutex);
+    millet_allocator allocator = pool->allocator;
+    mlt_free(&allocator, pool);
 }
 
 uint64_t mlt_thread_pool_bytes(void)
@@ -106,15 +186,15 @@ millet_status mlt_thread_pool_open(const millet_allocator *allocator, int thread
     pool->allocator = *allocator;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
-    pool->threads = 1;
+    pthread_cond_init(&pool->done, NULL);
+    atomic_store(&pool->claims, SHARE_MASK); /* none to claim */
+    pool->threads = threads;
     for (int i = 1; i < threads; i++) {
-        pool->workers[i] = (struct worker){pool, i};
-        if (pthread_create(&pool->handles[i], NULL, work, &pool->workers[i]) != 0) {
-            mlt_thread_pool_close(&pool);
+        if (pthread_create(&pool->handles[i], NULL, work, pool) != 0) {
+            close_pool(pool, i);
             return mlt_fail(err, MILLET_NO_MEMORY, "the system gave %d of %d threads; ask for fewer", i,
                             threads);
         }
-        pool->threads = i + 1;
     }
     *out = pool;
     return MILLET_OK;
@@ -124,14 +204,7 @@ void mlt_thread_pool_close(struct mlt_thread_pool **handle)
 {
     struct mlt_thread_pool *pool = *handle;
     if (!pool) return;
-    pool->stop = true;
-    announce(pool);
-    for (int i = 1; i < pool->threads; i++)
-        pthread_join(pool->handles[i], NULL);
-    pthread_cond_destroy(&pool->wake);
-    pthread_mutex_destroy(&pool->mutex);
-    millet_allocator allocator = pool->allocator;
-    mlt_free(&allocator, pool);
+    close_pool(pool, pool->threads);
     *handle = NULL;
 }
 
@@ -148,14 +221,22 @@ void mlt_thread_pool_run(struct mlt_thread_pool *pool, mlt_task *task, void *arg
     }
     pool->task = task;
     pool->argument = argument;
-    announce(pool);
+    atomic_store(&pool->unfinished, pool->threads - 1);
+    unsigned long long run = (atomic_load(&pool->claims) >> SHARE_BITS) + 1;
+    atomic_store(&pool->claims, run << SHARE_BITS | 1); /* share 0 is the caller's */
+    wake_sleepers(pool);
     task(argument, 0, pool->threads);
-    for (int spins = 0; atomic_load_explicit(&pool->unfinished, memory_order_acquire) > 0; spins++) {
-        if (spins < SPINS)
-            pause_cpu();
-        else
-            sched_yield(); /* a worker has lost its CPU to another process: let it run */
+    for (int share; (share = claim(pool)) >= 0;) {
+        task(argument, share, pool->threads);
+        atomic_fetch_sub(&pool->unfinished, 1);
     }
+    if (look(pool, is_finished)) return;
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->caller_sleeps, 1);
+    while (!is_finished(pool))
+        pthread_cond_wait(&pool->done, &pool->mutex);
+    atomic_store(&pool->caller_sleeps, 0);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 void mlt_thread_share(int64_t count, int64_t grain, int thread, int threads, int64_t *begin, int64_t *end)

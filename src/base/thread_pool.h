@@ -28,11 +28,12 @@ void mlt_thread_pool_close(struct mlt_thread_pool **pool);
 int mlt_thread_pool_size(const struct mlt_thread_pool *pool);
 
 /*
- * Runs task(argument, thread, threads) once on every thread of the pool (thread 0 is the caller) and returns
- * when all have finished. Writes made before the call are seen by all threads, and theirs by the caller after
- * it. A NULL pool runs the task on the caller alone.
+ * Calls task(argument, share, threads) once for every share in [0, threads) and returns when all have
+ * returned: share 0 on the caller, the others on the threads of the pool, or on the caller too where a thread
+ * comes too late. Calls must not wait for each other. Writes made before the call are seen by all shares, and
+ * theirs by the caller after it. A NULL pool runs the task on the caller alone.
  */
-typedef void mlt_task(void *argument, int thread, int threads);
+typedef void mlt_task(void *argument, int share, int threads);
 void mlt_thread_pool_run(struct mlt_thread_pool *pool, mlt_task *task, void *argument);
 
 /* The part [*begin, *end) of `count` items for one of `threads` threads, in multiples of `grain`; may be
