@@ -97,6 +97,9 @@ extern const struct cli_option cli_model_rows[], cli_session_rows[], cli_json_ro
 
 /* Opens a model of any layout; on failure the error has been printed and NULL is returned. */
 millet_model *cli_open_model(const char *path);
+/* The choices of --cache; the type that one of them names, F16 for NULL. */
+#define CLI_CACHES "f16|f32|q8_0|q4"
+millet_cache_type cli_cache_type(const char *name);
 /* Session options as the command line gives them. */
 millet_session_options cli_session_options(void);
 

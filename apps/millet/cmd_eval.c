@@ -8,7 +8,7 @@
 static struct {
     const char *text, *base;
     int32_t ctx, overlap, max_tokens, batch, threads;
-    const char *cache;
+    const char *cache, *base_cache;
     bool second_half, exact_activations, special;
 } arguments;
 
@@ -70,8 +70,14 @@ static const struct cli_option rows[] = {
      .argument = "TYPE",
      .kind = CLI_STRING,
      .target = &arguments.cache,
-     .choices = "f16|f32",
-     .help = "type of the key-value cache, f16 or f32"},
+     .choices = CLI_CACHES,
+     .help = "how keys and values are stored: f16, f32, q8_0 or q4"},
+    {.name = "base-cache",
+     .argument = "TYPE",
+     .kind = CLI_STRING,
+     .target = &arguments.base_cache,
+     .choices = CLI_CACHES,
+     .help = "the same for the model of --base; as --cache where it is not given"},
     {.name = "exact-activations",
      .kind = CLI_FLAG,
      .target = &arguments.exact_activations,
@@ -158,8 +164,8 @@ static int evaluate(const char *path, const millet_model *model, const millet_mo
     options.max_tokens = arguments.max_tokens;
     options.n_batch = arguments.batch;
     options.n_threads = arguments.threads;
-    options.cache_type =
-        arguments.cache && strcmp(arguments.cache, "f32") == 0 ? MILLET_CACHE_F32 : MILLET_CACHE_F16;
+    options.cache_type = cli_cache_type(arguments.cache);
+    options.base_cache_type = cli_cache_type(arguments.base_cache ? arguments.base_cache : arguments.cache);
     options.exact_activations = arguments.exact_activations;
     options.special = arguments.special;
     options.progress = cli_progress_callback;

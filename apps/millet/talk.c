@@ -54,8 +54,8 @@ const struct cli_option cli_session_rows[] = {
      .argument = "TYPE",
      .kind = CLI_STRING,
      .target = &cli_session.cache,
-     .choices = "f16|f32",
-     .help = "type of the key-value cache, f16 or f32"},
+     .choices = CLI_CACHES,
+     .help = "how keys and values are stored: f16, f32, q8_0 (half of f16's memory) or q4 (a quarter)"},
     {.name = "cpu",
      .argument = "TIER",
      .kind = CLI_STRING,
@@ -74,14 +74,25 @@ const struct cli_option cli_json_rows[] = {
     {0},
 };
 
+millet_cache_type cli_cache_type(const char *name)
+{
+    static const char *const names[] = {[MILLET_CACHE_F16] = "f16",
+                                        [MILLET_CACHE_F32] = "f32",
+                                        [MILLET_CACHE_Q8_0] = "q8_0",
+                                        [MILLET_CACHE_Q4] = "q4"};
+    int type = MILLET_CACHE_F16;
+    for (int i = 0; name && i < (int)(sizeof names / sizeof *names); i++)
+        if (strcmp(name, names[i]) == 0) type = i;
+    return (millet_cache_type)type;
+}
+
 millet_session_options cli_session_options(void)
 {
     millet_session_options options = millet_session_options_default();
     options.n_ctx = cli_session.ctx;
     options.n_threads = cli_session.threads;
     options.n_batch = cli_session.batch;
-    options.cache_type =
-        cli_session.cache && strcmp(cli_session.cache, "f32") == 0 ? MILLET_CACHE_F32 : MILLET_CACHE_F16;
+    options.cache_type = cli_cache_type(cli_session.cache);
     options.exact_activations = cli_session.exact_activations;
     return options;
 }

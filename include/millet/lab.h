@@ -168,7 +168,7 @@ typedef struct millet_eval_options {
                          token, only the second half is scored, an incomplete last window is left out */
     int64_t max_tokens; /* use only so many tokens of the text; 0: all */
     int32_t n_batch, n_threads;
-    millet_cache_type cache_type;
+    millet_cache_type cache_type, base_cache_type; /* of the model, and of what it is compared with */
     bool exact_activations;
     bool special;        /* recognise special tokens in the text */
     float *nll;          /* where not NULL: takes the negative log-likelihood of scored tokens */

@@ -174,9 +174,15 @@ MILLET_API const char *millet_chat_template_detect(const millet_model *model);
 
 typedef struct millet_session millet_session;
 
+/*
+ * How keys and values are stored. The last two need heads whose sizes are multiples of 32, and round:
+ * docs/cache.md says what they cost in quality and give in memory and speed.
+ */
 typedef enum millet_cache_type {
     MILLET_CACHE_F16 = 0,
     MILLET_CACHE_F32 = 1,
+    MILLET_CACHE_Q8_0 = 2, /* 8.5 bits an element */
+    MILLET_CACHE_Q4 = 3,   /* 4.5 bits an element: IQ4_NL of rotated vectors */
 } millet_cache_type;
 
 typedef struct millet_session_options {

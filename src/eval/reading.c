@@ -199,11 +199,13 @@ static millet_status open_sessions(struct mlt_reading *r, millet_error *err)
         .n_batch = options->n_batch,
         .n_logits = r->n_rows,
         .n_threads = options->n_threads,
-        .cache_type = options->cache_type,
         .exact_activations = options->exact_activations,
     };
-    for (int m = 0; m < r->n_models; m++)
+    for (int m = 0; m < r->n_models; m++) {
+        bool base = m == 0 && r->n_models > 1; /* of a comparison, the first */
+        session.cache_type = base ? options->base_cache_type : options->cache_type;
         MLT_TRY(millet_session_open(r->models[m], &session, &r->sessions[m], err));
+    }
     return mlt_thread_pool_open(&r->allocator, options->n_threads, &r->pool, err);
 }
 

@@ -40,9 +40,13 @@ static millet_status settle_options(const millet_model *model, const millet_sess
         return bad_option(err, "n_logits", asked->n_logits, "0 (n_sequences) or a number of rows");
     if (asked->n_threads < 0 || asked->n_threads > MLT_MAX_THREADS)
         return bad_option(err, "n_threads", asked->n_threads, "0 (all CPUs of the process) to 256");
-    if (asked->cache_type != MILLET_CACHE_F16 && asked->cache_type != MILLET_CACHE_F32)
+    static const mlt_dtype caches[] = {[MILLET_CACHE_F16] = MLT_F16,
+                                       [MILLET_CACHE_F32] = MLT_F32,
+                                       [MILLET_CACHE_Q8_0] = MLT_Q8_0,
+                                       [MILLET_CACHE_Q4] = MLT_IQ4_NL};
+    if ((unsigned)asked->cache_type >= MLT_COUNT(caches))
         return bad_option(err, "cache_type", (int32_t)asked->cache_type,
-                          "MILLET_CACHE_F16 or MILLET_CACHE_F32");
+                          "MILLET_CACHE_F16, MILLET_CACHE_F32, MILLET_CACHE_Q8_0 or MILLET_CACHE_Q4");
     int32_t trained = config->n_ctx_train > 0 ? config->n_ctx_train : DEFAULT_CTX;
     if (config->position_embd && asked->n_ctx > trained)
         return mlt_fail_at(
@@ -53,7 +57,7 @@ static millet_status settle_options(const millet_model *model, const millet_sess
         .n_ctx = asked->n_ctx ? asked->n_ctx : MLT_MIN(trained, DEFAULT_CTX),
         .n_sequences = asked->n_sequences ? asked->n_sequences : 1,
         .n_threads = asked->n_threads ? asked->n_threads : mlt_cpu_count(),
-        .cache = asked->cache_type == MILLET_CACHE_F32 ? MLT_F32 : MLT_F16,
+        .cache = caches[asked->cache_type],
         .exact_activations = asked->exact_activations,
     };
     out->n_batch = asked->n_batch ? asked->n_batch : MLT_MIN(DEFAULT_BATCH, out->n_ctx);

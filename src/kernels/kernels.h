@@ -155,7 +155,9 @@ typedef void mlt_score_kernel(const float *q, int heads, const void *k, int64_t 
 
 /*
  * out[h][j] = sum over positions of p[h * ldp + i] * V[i][j]: positions in chunks of 256 from 0; within a
- * chunk c = fma(p, V, c) from c = +0 ascending; chunks are added in order: out = +0, out = out + c.
+ * chunk c = fma(p, V, c) from c = +0 ascending; chunks are added in order: out = +0, out = out + c. V[i] is
+ * `size` elements at v + i * stride (in elements), converted exactly to float: F32, F16, or blocks of 32
+ * (Q8_0, IQ4_NL: a half scale times an int8 is a float); then size and stride are multiples of 32.
  */
 typedef void mlt_mix_kernel(const float *p, int64_t ldp, int heads, const void *v, int64_t stride, int64_t n,
                             int size, float *out);
@@ -211,7 +213,7 @@ struct mlt_kernels {
     mlt_rows_kernel *rows[MLT_DTYPE_LIMIT]; /* by dtype; optional */
     mlt_dot_float_kernel *dot_f32, *dot_f16, *dot_bf16;
     mlt_score_kernel *score_f32, *score_f16;
-    mlt_mix_kernel *mix_f32, *mix_f16;
+    mlt_mix_kernel *mix_f32, *mix_f16, *mix_q8_0, *mix_iq4_nl;
     mlt_softmax_kernel *softmax;
     mlt_rms_norm_kernel *rms_norm;
     mlt_layer_norm_kernel *layer_norm;

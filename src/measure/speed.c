@@ -137,7 +137,11 @@ static void limits(const millet_model *model, const millet_speed_options *option
     add_matrix(&output, &model->weights.output, 1);
     add_matrix(&token, &model->weights.output, 1);
     const struct mlt_config *config = &model->config;
-    double element = options->session.cache_type == MILLET_CACHE_F32 ? 4 : 2;
+    static const double element_bytes[] = {[MILLET_CACHE_F16] = 2,
+                                           [MILLET_CACHE_F32] = 4,
+                                           [MILLET_CACHE_Q8_0] = 34.0 / 32,
+                                           [MILLET_CACHE_Q4] = 18.0 / 32};
+    double element = element_bytes[options->session.cache_type];
     double positions = options->depth + options->generate_tokens / 2.0;
     double cache = positions * config->n_layers * config->n_kv_heads *
                    (config->head_size + config->value_size) * element;

@@ -13,6 +13,7 @@
  */
 #include "model/forward_state.h"
 
+#include "model/hadamard.h"
 #include "model/rope.h"
 
 #include <math.h>
@@ -28,7 +29,6 @@ struct layout {
     uint64_t frequency[MLT_ROPE_TABLES], cosine[MLT_ROPE_TABLES], sine[MLT_ROPE_TABLES];
     uint64_t router, expert_weight, expert_chosen, expert_input, expert_output, expert_row, expert_row_weight;
     uint64_t lengths, token, position, sequence, wanted, tile;
-    int64_t scores_stride;
 };
 
 /* Reserves count * width elements on a cache line of their own; returns their offset. */
@@ -67,8 +67,7 @@ static void plan_layout(const struct mlt_config *c, const struct mlt_forward_opt
     l->up = reserve(l, rows, c->n_ff, sizeof(float));
     l->bytes = MLT_MAX(l->bytes, attention_end);
 
-    l->scores_stride = mlt_attention_stride(o->n_ctx);
-    l->attention = reserve(l, o->n_threads, mlt_attention_floats(c, l->scores_stride), sizeof(float));
+    l->attention = reserve(l, o->n_threads, mlt_attention_floats(c, o->cache, o->n_ctx), sizeof(float));
     for (int i = 0; i < rope_tables(c); i++) {
         l->frequency[i] = reserve(l, 1, c->rope_size / 2, sizeof(double));
         l->cosine[i] = reserve(l, rows, c->rope_size / 2, sizeof(float));
@@ -105,7 +104,6 @@ static void assign_buffers(struct mlt_forward *f, const struct layout *l)
     f->gate = AT(gate);
     f->up = AT(up);
     f->attention = AT(attention);
-    f->scores_stride = l->scores_stride;
     for (int i = 0; i < MLT_ROPE_TABLES; i++) {
         f->rope[i].frequency = AT(frequency[i]);
         f->rope[i].cosine = AT(cosine[i]);
@@ -143,6 +141,13 @@ static millet_status check_options(const millet_model *model, const struct mlt_f
         return mlt_fail(err, MILLET_BAD_ARGUMENT,
                         "n_ctx is %d, but the model has learned only %d positions; ask for no more", o->n_ctx,
                         c->n_ctx_train);
+    const int32_t block = mlt_dtype_info(o->cache)->block_length;
+    if (c->head_size % block != 0 || c->value_size % block != 0)
+        return mlt_fail_at(
+            err, MILLET_BAD_ARGUMENT, NULL, "cache_type", MILLET_NO_OFFSET,
+            "a cache in %s stores blocks of %d elements, and this model's heads have %d (keys) and %d "
+            "(values); choose cache_type F16 or F32",
+            mlt_dtype_info(o->cache)->name, block, c->head_size, c->value_size);
     if (!mlt_kv_cache_bytes(c, o->n_ctx, o->n_sequences, o->cache, cache_bytes))
         return mlt_fail(err, MILLET_BAD_ARGUMENT,
                         "n_ctx %d for n_sequences %d: the cache is larger than the address space", o->n_ctx,
@@ -332,15 +337,14 @@ static void norm_heads(const struct mlt_forward *f, float *x, int32_t heads, con
 /* Whether all values are finite once they are stored in the cache. */
 static bool stay_finite(const float *x, int64_t n, mlt_dtype dtype)
 {
-    /* From 65520 on, floats round to an infinite half. */
-    float limit = dtype == MLT_F16 ? 65520.0f : INFINITY;
+    float limit = mlt_kv_cache_limit(dtype);
     bool finite = true;
     for (int64_t i = 0; i < n; i++)
         finite &= fabsf(x[i]) < limit;
     return finite;
 }
 
-/* Norms and rotates q and k, and stores k and v in the cache. */
+/* Norms q and k, gives them their positions, and stores k and v in the cache. */
 static void place(struct mlt_forward *f, int64_t begin, int64_t end)
 {
     const struct mlt_config *c = &f->model->config;
@@ -360,7 +364,12 @@ static void place(struct mlt_forward *f, int64_t begin, int64_t end)
             mlt_rope_rotate(c->rope_kind, cosine, sine, pairs, q, c->n_heads, c->head_size);
             mlt_rope_rotate(c->rope_kind, cosine, sine, pairs, k, c->n_kv_heads, c->head_size);
         }
-        const float *v = f->v + row * c->n_kv_heads * c->value_size;
+        float *v = f->v + row * c->n_kv_heads * c->value_size;
+        if (mlt_kv_cache_rotates(f->cache.dtype)) {
+            mlt_hadamard(q, c->n_heads, c->head_size);
+            mlt_hadamard(k, c->n_kv_heads, c->head_size);
+            mlt_hadamard(v, c->n_kv_heads, c->value_size);
+        }
         if (!stay_finite(v, (int64_t)c->n_kv_heads * c->value_size, f->cache.dtype))
             atomic_store_explicit(&f->finite_values, false, memory_order_relaxed);
         mlt_kv_cache_store(&f->cache, f->kernels, f->layer, f->sequence[row], f->position[row], k, v);

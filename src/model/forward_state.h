@@ -41,7 +41,6 @@ struct mlt_forward {
     float *q, *k, *v, *attended; /* [B][Hq], [B][Hk], [B][Hv], [B][Ho] */
     float *gate, *up;            /* [B][F] each */
     float *attention;            /* [n_threads][mlt_attention_floats] */
-    int64_t scores_stride;
     struct mlt_rope_table rope[MLT_ROPE_TABLES];
     int n_rope_tables;
 
@@ -76,9 +75,8 @@ typedef void mlt_row_stage(struct mlt_forward *f, int64_t begin, int64_t end);
 /* Runs a stage on rows [0, rows), split over the threads where there are enough of them. */
 void mlt_for_rows(struct mlt_forward *f, int64_t rows, mlt_row_stage *stage);
 
-/* Floats from one row of scores to the next, and those of all scratch that a thread needs for attention. */
-int64_t mlt_attention_stride(int32_t n_ctx);
-int64_t mlt_attention_floats(const struct mlt_config *config, int64_t scores_stride);
+/* Floats of scratch that a thread needs for attention. */
+int64_t mlt_attention_floats(const struct mlt_config *config, mlt_dtype cache, int32_t n_ctx);
 /* attention.c: attends from q over the cache to `attended`, for all rows of layer f->layer. */
 void mlt_attention_run(struct mlt_forward *f);
 

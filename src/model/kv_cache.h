@@ -1,5 +1,11 @@
 /*
- * The key-value cache: keys and values of all positions of all sequences, in F16 or F32.
+ * The key-value cache: keys and values of all positions of all sequences, in F16, F32 or blocks of 32
+ * elements: Q8_0 or IQ4_NL. Sizes of heads are multiples of the block length then.
+ *
+ * Blocks are made of activations in int8 (mlt_quantize_kernel, blocks of 32, d and q): Q8_0 is q with d as a
+ * half. IQ4_NL is the nearest of its sixteen values v to each q (the lower of two as near), with the scale d
+ * * sum(q * v) / sum(v * v), as a half, that then fits best; where only the positive end of the range, 127,
+ * is reached by a q, q and d change their signs first, for the values reach -127 but only 113.
  *
  * Memory: for each layer, sequence and key head its positions one behind the other, so that the attention
  * kernels read a head's history as one stream:
@@ -16,7 +22,7 @@
 
 struct mlt_kv_cache {
     millet_allocator allocator;
-    mlt_dtype dtype; /* MLT_F16 or MLT_F32 */
+    mlt_dtype dtype; /* MLT_F16, MLT_F32, MLT_Q8_0 or MLT_IQ4_NL */
     int32_t n_layers, n_sequences, n_kv_heads, n_ctx, head_size, value_size;
     uint8_t *keys, *values; /* one block; values behind keys */
 };
@@ -28,6 +34,15 @@ millet_status mlt_kv_cache_open(struct mlt_kv_cache *cache, const millet_allocat
                                 const struct mlt_config *config, int32_t n_ctx, int32_t n_sequences,
                                 mlt_dtype dtype, millet_error *err);
 void mlt_kv_cache_close(struct mlt_kv_cache *cache);
+
+/* Whether keys, values and queries are rotated (hadamard.h) before they are stored and compared. */
+bool mlt_kv_cache_rotates(mlt_dtype dtype);
+
+/*
+ * Largest magnitude below which a value is stored as a finite one, as far as that can be said of one value:
+ * one that is not below it may come to be infinite.
+ */
+float mlt_kv_cache_limit(mlt_dtype dtype);
 
 /* Position 0 of a head's keys and values; positions are head_size and value_size elements apart. */
 uint8_t *mlt_kv_cache_keys(const struct mlt_kv_cache *cache, int32_t layer, int32_t sequence, int32_t head);

@@ -63,6 +63,6 @@ if command -v bash > /dev/null; then
     words=$(bash -c '. ./completion.bash; COMP_WORDS=(millet in); COMP_CWORD=1; _millet; echo "${COMPREPLY[*]}"')
     equal "$words" inspect 'completion of "in"'
     words=$(bash -c '. ./completion.bash; COMP_WORDS=(millet run --cache ""); COMP_CWORD=3; _millet; echo "${COMPREPLY[*]}"')
-    equal "$words" 'f16 f32' 'completion of --cache'
+    equal "$words" 'f16 f32 q8_0 q4' 'completion of --cache'
 fi
 finish

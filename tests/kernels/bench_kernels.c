@@ -296,7 +296,10 @@ static void run_score(const struct mlt_kernels *table, void *context)
 static void run_mix(const struct mlt_kernels *table, void *context)
 {
     struct float_context *c = context;
-    mlt_mix_kernel *mix = c->dtype == MLT_F32 ? table->mix_f32 : table->mix_f16;
+    mlt_mix_kernel *mix = c->dtype == MLT_F32    ? table->mix_f32
+                          : c->dtype == MLT_F16  ? table->mix_f16
+                          : c->dtype == MLT_Q8_0 ? table->mix_q8_0
+                                                 : table->mix_iq4_nl;
     mix(c->x, c->rows, c->heads, c->w, 4 * c->columns, c->rows, (int)c->columns, c->y);
 }
 
@@ -334,6 +337,19 @@ static void bench_float(struct mlt_random *random)
             snprintf(name, sizeof name, "score %s, %d heads", type, c.heads);
             bench(name, "GB/s", bytes, run_score, &c, false, NULL);
             snprintf(name, sizeof name, "mix %s, %d heads", type, c.heads);
+            bench(name, "GB/s", bytes, run_mix, &c, false, NULL);
+        }
+    }
+    static const mlt_dtype blocks[] = {MLT_Q8_0, MLT_IQ4_NL};
+    c.rows = POSITIONS;
+    c.columns = SIZE;
+    for (int i = 0; i < 2; i++) {
+        c.dtype = blocks[i];
+        random_blocks(random, c.dtype, BLOCKS_SANE, c.w, POSITIONS * 4 * SIZE);
+        for (c.heads = 1; c.heads <= 2 * HEADS; c.heads += 2 * HEADS - 1) {
+            char name[32];
+            double bytes = (double)(c.rows * (int64_t)mlt_dtype_row_bytes(c.dtype, SIZE));
+            snprintf(name, sizeof name, "mix %s, %d heads", mlt_dtype_info(c.dtype)->name, c.heads);
             bench(name, "GB/s", bytes, run_mix, &c, false, NULL);
         }
     }

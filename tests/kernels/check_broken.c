@@ -174,6 +174,8 @@ static const struct target {
     {"score_f16", offsetof(struct mlt_kernels, score_f16), (any_kernel *)broken_score, 0},
     {"mix_f32", offsetof(struct mlt_kernels, mix_f32), (any_kernel *)broken_mix, 0},
     {"mix_f16", offsetof(struct mlt_kernels, mix_f16), (any_kernel *)broken_mix, 0},
+    {"mix_q8_0", offsetof(struct mlt_kernels, mix_q8_0), (any_kernel *)broken_mix, 0},
+    {"mix_iq4_nl", offsetof(struct mlt_kernels, mix_iq4_nl), (any_kernel *)broken_mix, 0},
     {"softmax", offsetof(struct mlt_kernels, softmax), (any_kernel *)broken_softmax, 0},
     {"rms_norm", offsetof(struct mlt_kernels, rms_norm), (any_kernel *)broken_rms_norm, 0},
     {"layer_norm", offsetof(struct mlt_kernels, layer_norm), (any_kernel *)broken_layer_norm, 0},

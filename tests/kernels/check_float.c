@@ -94,7 +94,8 @@ struct attention_case {
 
 static size_t kv_bytes(const struct attention_case *c)
 {
-    return (size_t)((c->n - 1) * c->stride + c->size) * (size_t)element_bytes(c->dtype);
+    return (size_t)(c->n - 1) * mlt_dtype_row_bytes(c->dtype, c->stride) +
+           mlt_dtype_row_bytes(c->dtype, c->size);
 }
 
 static void run_score(const struct mlt_kernels *table, const void *context)
@@ -113,18 +114,22 @@ static void run_mix(const struct mlt_kernels *table, const void *context)
     const float *p = guard_input(c->q, (size_t)((c->heads - 1) * c->ld + c->n) * sizeof(float));
     const void *v = guard_input(c->kv, kv_bytes(c));
     float *out = guard_output(c->out, (size_t)(c->heads * c->size) * sizeof(float), COMPARE_FLOATS);
-    mlt_mix_kernel *mix = c->dtype == MLT_F32 ? table->mix_f32 : table->mix_f16;
+    mlt_mix_kernel *mix = c->dtype == MLT_F32    ? table->mix_f32
+                          : c->dtype == MLT_F16  ? table->mix_f16
+                          : c->dtype == MLT_Q8_0 ? table->mix_q8_0
+                                                 : table->mix_iq4_nl;
     mix(p, c->ld, c->heads, v, c->stride, c->n, c->size, out);
 }
 
 static void check_attention(struct check *check, mlt_dtype dtype, check_run *run, int longest)
 {
-    enum { MAX_HEADS = 9, MAX_SIZE = 256, PAD = 5 };
+    enum { MAX_HEADS = 19, MAX_SIZE = 256, PAD = 5 };
+    const bool blocks = mlt_dtype_info(dtype)->quantised;
     struct mlt_random *random = &check->random;
     int64_t per_head = MLT_MAX(longest, MAX_SIZE) + PAD;
     float *q = test_alloc((size_t)(MAX_HEADS * per_head) * sizeof(float));
     float *out = test_alloc((size_t)(MAX_HEADS * per_head) * sizeof(float));
-    uint8_t *kv = test_alloc((size_t)longest * (MAX_SIZE + PAD) * 4);
+    uint8_t *kv = test_alloc((size_t)longest * (MAX_SIZE + 32) * 4);
     random_floats(random, VALUES_NORMAL, out, MAX_HEADS * per_head);
     for (int round = 0; round < 6 * check->rounds; round++) {
         for (int mode = 0; mode < VALUE_MODES; mode++) {
@@ -133,9 +138,16 @@ static void check_attention(struct check *check, mlt_dtype dtype, check_run *run
             c.size = random_length(random, MAX_SIZE);
             c.n = random_length(random, longest);
             c.stride = c.size + random_below(random, PAD);
+            if (blocks) {
+                c.size = (c.size + 31) / 32 * 32;
+                c.stride = c.size + 32 * random_below(random, 2);
+            }
             c.ld = c.n + random_below(random, PAD);
             c.scale = 0.1f + mlt_random_float(random);
-            random_elements(random, dtype, (enum value_mode)mode, kv, c.n * c.stride);
+            if (blocks)
+                random_blocks(random, dtype, (enum block_mode)(mode % BLOCK_MODES), kv, c.n * c.stride);
+            else
+                random_elements(random, dtype, (enum value_mode)mode, kv, c.n * c.stride);
             random_floats(random, mode == VALUES_BITS ? VALUES_SPECIAL : (enum value_mode)mode, q,
                           MAX_HEADS * per_head);
             check_case(check, run, &c, "heads %d size %d positions %d stride %d mode %d", c.heads, c.size,
@@ -161,4 +173,8 @@ void check_float(struct check *check, const char *filter)
         check_attention(check, MLT_F32, run_mix, 600);
     if (a->mix_f16 != b->mix_f16 && check_begin(check, "mix_f16", filter))
         check_attention(check, MLT_F16, run_mix, 600);
+    if (a->mix_q8_0 != b->mix_q8_0 && check_begin(check, "mix_q8_0", filter))
+        check_attention(check, MLT_Q8_0, run_mix, 600);
+    if (a->mix_iq4_nl != b->mix_iq4_nl && check_begin(check, "mix_iq4_nl", filter))
+        check_attention(check, MLT_IQ4_NL, run_mix, 600);
 }

@@ -140,7 +140,7 @@ static void test_bad_options(void **state)
         {"n_logits", {.n_logits = -7}},
         {"n_threads", {.n_threads = MLT_MAX_THREADS + 1}},
         {"n_threads", {.n_threads = -1}},
-        {"cache_type", {.cache_type = (millet_cache_type)2}},
+        {"cache_type", {.cache_type = (millet_cache_type)4}},
     };
     for (size_t i = 0; i < MLT_COUNT(bad); i++) {
         millet_error err;

@@ -1,5 +1,5 @@
 /*
- * Float products and attention in scalar C: the definition that every variant equals. Contracts: kernels.h.
+ * Float products in scalar C: the definition that every variant equals. Contracts: kernels.h.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -47,64 +47,9 @@ DOT_ENTRY(dot_f16, MLT_F16)
 DOT_ENTRY(dot_bf16, MLT_BF16)
 #undef DOT_ENTRY
 
-static void score(mlt_dtype dtype, const float *q, int heads, const uint8_t *k, int64_t stride_bytes,
-                  int64_t n, int size, float scale, float *s, int64_t lds)
-{
-    for (int h = 0; h < heads; h++)
-        for (int64_t i = 0; i < n; i++)
-            s[h * lds + i] = scale * dot(dtype, k + i * stride_bytes, q + (int64_t)h * size, size);
-}
-
-static void score_f32(const float *q, int heads, const void *k, int64_t stride, int64_t n, int size,
-                      float scale, float *s, int64_t lds)
-{
-    score(MLT_F32, q, heads, k, stride * 4, n, size, scale, s, lds);
-}
-
-static void score_f16(const float *q, int heads, const void *k, int64_t stride, int64_t n, int size,
-                      float scale, float *s, int64_t lds)
-{
-    score(MLT_F16, q, heads, k, stride * 2, n, size, scale, s, lds);
-}
-
-enum { MIX_CHUNK = 256 };
-
-static void mix(mlt_dtype dtype, const float *p, int64_t ldp, int heads, const uint8_t *v,
-                int64_t stride_bytes, int64_t n, int size, float *out)
-{
-    for (int h = 0; h < heads; h++) {
-        for (int j = 0; j < size; j++) {
-            float sum = 0.0f;
-            for (int64_t begin = 0; begin < n; begin += MIX_CHUNK) {
-                float c = 0.0f;
-                for (int64_t i = begin; i < n && i < begin + MIX_CHUNK; i++)
-                    c = fmaf(p[h * ldp + i], element(dtype, v + i * stride_bytes, j), c);
-                sum = sum + c;
-            }
-            out[(int64_t)h * size + j] = sum;
-        }
-    }
-}
-
-static void mix_f32(const float *p, int64_t ldp, int heads, const void *v, int64_t stride, int64_t n,
-                    int size, float *out)
-{
-    mix(MLT_F32, p, ldp, heads, v, stride * 4, n, size, out);
-}
-
-static void mix_f16(const float *p, int64_t ldp, int heads, const void *v, int64_t stride, int64_t n,
-                    int size, float *out)
-{
-    mix(MLT_F16, p, ldp, heads, v, stride * 2, n, size, out);
-}
-
 void mlt_kernels_scalar_float(struct mlt_kernels *table)
 {
     table->dot_f32 = dot_f32;
     table->dot_f16 = dot_f16;
     table->dot_bf16 = dot_bf16;
-    table->score_f32 = score_f32;
-    table->score_f16 = score_f16;
-    table->mix_f32 = mix_f32;
-    table->mix_f16 = mix_f16;
 }

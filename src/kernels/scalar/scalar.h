@@ -6,6 +6,7 @@
 
 void mlt_kernels_scalar_quantized(struct mlt_kernels *table);
 void mlt_kernels_scalar_float(struct mlt_kernels *table);
+void mlt_kernels_scalar_attention(struct mlt_kernels *table);
 void mlt_kernels_scalar_elementwise(struct mlt_kernels *table);
 void mlt_kernels_scalar_peak(struct mlt_kernels *table);
 

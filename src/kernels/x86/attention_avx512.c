@@ -2,6 +2,9 @@
 #include "kernels/x86/lanes_avx512.h"
 
 #include "kernels/x86/tile_lanes.h"
+#include "tensor/quant_blocks.h"
+
+#include <string.h>
 
 /* 16 of 32 registers are sums. */
 enum { SCORE_KEYS = 4, SCORE_HEADS = 4, MIX_HEADS = 4, MIX_VECTORS = 4, MIX_ALONE = 8 };
@@ -30,6 +33,25 @@ static inline void store_scores(const struct tile *s, float scale, float *const 
     _mm_storeu_ps(out[1] + i, _mm512_extractf32x4_ps(sums, 1));
     _mm_storeu_ps(out[2] + i, _mm512_extractf32x4_ps(sums, 2));
     _mm_storeu_ps(out[3] + i, _mm512_extractf32x4_ps(sums, 3));
+}
+
+static inline vf vf_set_half(uint16_t half)
+{
+    return _mm512_cvtph_ps(_mm256_set1_epi16((short)half));
+}
+
+static inline vf vf_load_int8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
+/* The values of sixteen codes, in the low (0) or high (1) halves of as many bytes; only a lane's low four
+ * bits choose. */
+static inline vf vf_load_iq4(const uint8_t *p, int64_t half)
+{
+    vf table = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)mlt_iq4_values)));
+    vi codes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm512_permutexvar_ps(half ? _mm512_srli_epi32(codes, 4) : codes, table);
 }
 
 #include "kernels/x86/attention_lanes.h"

@@ -218,6 +218,31 @@ struct mix {
     float *out;
 };
 
+static inline __attribute__((always_inline)) bool in_blocks(mlt_dtype dtype)
+{
+    return dtype == MLT_Q8_0 || dtype == MLT_IQ4_NL;
+}
+
+/* Bytes of `columns` elements, a multiple of 32 for blocks. */
+static inline __attribute__((always_inline)) int column_bytes(mlt_dtype dtype, int columns)
+{
+    return dtype == MLT_Q8_0     ? columns / 32 * 34
+           : dtype == MLT_IQ4_NL ? columns / 32 * 18
+                                 : columns * element_size(dtype);
+}
+
+/* Elements [j, j + 16) of a row, or the chosen ones; j is a multiple of 16. */
+static inline __attribute__((always_inline)) vf load_values(mlt_dtype dtype, const uint8_t *row, int64_t j,
+                                                            bool whole, vm part)
+{
+    if (!in_blocks(dtype)) return load_elements(dtype, row, j, whole, part);
+    const uint8_t *block = row + j / 32 * (dtype == MLT_Q8_0 ? 34 : 18);
+    uint16_t d;
+    memcpy(&d, block, sizeof d);
+    vf codes = dtype == MLT_Q8_0 ? vf_load_int8(block + 2 + j % 32) : vf_load_iq4(block + 2, j % 32 / 16);
+    return vf_mul(vf_set_half(d), codes);
+}
+
 /* out = out + c; lanes that are not chosen are not touched. */
 static inline void add_chunk(float *out, vf c, bool whole, vm part)
 {
@@ -251,16 +276,16 @@ TILE_FUNCTION mix_tile(mlt_dtype dtype, int heads, int vectors, const struct mix
 {
     struct tile s = empty_tile();
     const float *p = m->p + head * m->ldp;
-    const int bytes = 16 * vectors * element_size(dtype);
+    const int bytes = column_bytes(dtype, 16 * vectors);
     const struct ahead ahead = ahead_of(m->row_bytes);
     const bool first = head == 0;
     for (int64_t i = begin; i < end; i++) {
         const uint8_t *v = m->v + i * m->row_bytes;
-        if (first) prefetch_ahead(ahead, v + j * element_size(dtype), bytes);
-        vf v0 = load_elements(dtype, v, j, whole, part), v1 = v0, v2 = v0, v3 = v0;
-        if (vectors > 1) v1 = load_elements(dtype, v, j + 16, whole, part);
-        if (vectors > 2) v2 = load_elements(dtype, v, j + 32, whole, part);
-        if (vectors > 2) v3 = load_elements(dtype, v, j + 48, whole, part);
+        if (first) prefetch_ahead(ahead, v + column_bytes(dtype, j), bytes);
+        vf v0 = load_values(dtype, v, j, whole, part), v1 = v0, v2 = v0, v3 = v0;
+        if (vectors > 1) v1 = load_values(dtype, v, j + 16, whole, part);
+        if (vectors > 2) v2 = load_values(dtype, v, j + 32, whole, part);
+        if (vectors > 2) v3 = load_values(dtype, v, j + 48, whole, part);
         step_head(&s.s00, &s.s01, &s.s02, &s.s03, vectors, p[i], v0, v1, v2, v3);
         if (heads > 1) step_head(&s.s10, &s.s11, &s.s12, &s.s13, vectors, p[i + m->ldp], v0, v1, v2, v3);
         if (heads > 2) step_head(&s.s20, &s.s21, &s.s22, &s.s23, vectors, p[i + 2 * m->ldp], v0, v1, v2, v3);
@@ -273,23 +298,61 @@ TILE_FUNCTION mix_tile(mlt_dtype dtype, int heads, int vectors, const struct mix
     if (heads > 3) add_head_chunk(out + 3 * m->size, s.s30, s.s31, s.s32, s.s33, vectors, whole, part);
 }
 
+/*
+ * Blocks are converted at some cost, so more heads share fewer columns of them: twice MIX_HEADS heads from
+ * `head` on, half of MIX_VECTORS (1 or 2) vectors of columns.
+ */
+TILE_FUNCTION mix_blocks(mlt_dtype dtype, const struct mix *m, int head, int j, int64_t begin, int64_t end)
+{
+    enum { HEADS = 2 * MIX_HEADS, VECTORS = MIX_VECTORS / 2 };
+    struct tile s = empty_tile();
+    const vm all = vm_first(0);
+    const float *p = m->p + head * m->ldp;
+    const int64_t ld = m->ldp;
+    for (int64_t i = begin; i < end; i++) {
+        const uint8_t *v = m->v + i * m->row_bytes;
+        vf v0 = load_values(dtype, v, j, true, all), v1 = v0;
+        if (VECTORS > 1) v1 = load_values(dtype, v, j + 16, true, all);
+        step_head(&s.s00, &s.s01, NULL, NULL, VECTORS, p[i], v0, v1, v0, v0);
+        step_head(&s.s02, &s.s03, NULL, NULL, VECTORS, p[i + ld], v0, v1, v0, v0);
+        step_head(&s.s10, &s.s11, NULL, NULL, VECTORS, p[i + 2 * ld], v0, v1, v0, v0);
+        step_head(&s.s12, &s.s13, NULL, NULL, VECTORS, p[i + 3 * ld], v0, v1, v0, v0);
+        if (HEADS < 8) continue;
+        step_head(&s.s20, &s.s21, NULL, NULL, VECTORS, p[i + 4 * ld], v0, v1, v0, v0);
+        step_head(&s.s22, &s.s23, NULL, NULL, VECTORS, p[i + 5 * ld], v0, v1, v0, v0);
+        step_head(&s.s30, &s.s31, NULL, NULL, VECTORS, p[i + 6 * ld], v0, v1, v0, v0);
+        step_head(&s.s32, &s.s33, NULL, NULL, VECTORS, p[i + 7 * ld], v0, v1, v0, v0);
+    }
+    float *out = m->out + (int64_t)head * m->size + j;
+    const int64_t size = m->size;
+    add_head_chunk(out, s.s00, s.s01, s.s01, s.s01, VECTORS, true, all);
+    add_head_chunk(out + size, s.s02, s.s03, s.s03, s.s03, VECTORS, true, all);
+    add_head_chunk(out + 2 * size, s.s10, s.s11, s.s11, s.s11, VECTORS, true, all);
+    add_head_chunk(out + 3 * size, s.s12, s.s13, s.s13, s.s13, VECTORS, true, all);
+    if (HEADS < 8) return;
+    add_head_chunk(out + 4 * size, s.s20, s.s21, s.s21, s.s21, VECTORS, true, all);
+    add_head_chunk(out + 5 * size, s.s22, s.s23, s.s23, s.s23, VECTORS, true, all);
+    add_head_chunk(out + 6 * size, s.s30, s.s31, s.s31, s.s31, VECTORS, true, all);
+    add_head_chunk(out + 7 * size, s.s32, s.s33, s.s33, s.s33, VECTORS, true, all);
+}
+
 /* One head, eight vectors of columns. */
 TILE_FUNCTION mix_wide(mlt_dtype dtype, const struct mix *m, int head, int j, int64_t begin, int64_t end)
 {
     struct tile s = empty_tile();
     const float *p = m->p + head * m->ldp;
-    const int bytes = 128 * element_size(dtype);
+    const int bytes = column_bytes(dtype, 128);
     const struct ahead ahead = ahead_of(m->row_bytes);
     const vm all = vm_first(0);
     for (int64_t i = begin; i < end; i++) {
         const uint8_t *v = m->v + i * m->row_bytes;
-        prefetch_ahead(ahead, v + j * element_size(dtype), bytes);
-        step_head(&s.s00, &s.s01, &s.s02, &s.s03, 4, p[i], load_elements(dtype, v, j, true, all),
-                  load_elements(dtype, v, j + 16, true, all), load_elements(dtype, v, j + 32, true, all),
-                  load_elements(dtype, v, j + 48, true, all));
-        step_head(&s.s10, &s.s11, &s.s12, &s.s13, 4, p[i], load_elements(dtype, v, j + 64, true, all),
-                  load_elements(dtype, v, j + 80, true, all), load_elements(dtype, v, j + 96, true, all),
-                  load_elements(dtype, v, j + 112, true, all));
+        prefetch_ahead(ahead, v + column_bytes(dtype, j), bytes);
+        step_head(&s.s00, &s.s01, &s.s02, &s.s03, 4, p[i], load_values(dtype, v, j, true, all),
+                  load_values(dtype, v, j + 16, true, all), load_values(dtype, v, j + 32, true, all),
+                  load_values(dtype, v, j + 48, true, all));
+        step_head(&s.s10, &s.s11, &s.s12, &s.s13, 4, p[i], load_values(dtype, v, j + 64, true, all),
+                  load_values(dtype, v, j + 80, true, all), load_values(dtype, v, j + 96, true, all),
+                  load_values(dtype, v, j + 112, true, all));
     }
     float *out = m->out + (int64_t)head * m->size + j;
     add_head_chunk(out, s.s00, s.s01, s.s02, s.s03, 4, true, all);
@@ -307,7 +370,8 @@ TILE_FUNCTION mix_columns(mlt_dtype dtype, int heads, const struct mix *m, int h
         mix_tile(dtype, heads, MLT_MIN(vectors, 4), m, head, j, begin, end, true, vm_first(0));
     for (; j + 16 <= m->size; j += 16)
         mix_tile(dtype, heads, 1, m, head, j, begin, end, true, vm_first(0));
-    if (j < m->size) mix_tile(dtype, heads, 1, m, head, j, begin, end, false, vm_first(m->size - j));
+    if (!in_blocks(dtype) && j < m->size)
+        mix_tile(dtype, heads, 1, m, head, j, begin, end, false, vm_first(m->size - j));
 }
 
 TILE_FUNCTION mix_heads(mlt_dtype dtype, const struct mix *m, int heads)
@@ -320,6 +384,9 @@ TILE_FUNCTION mix_heads(mlt_dtype dtype, const struct mix *m, int heads)
     for (int64_t begin = 0; begin < m->n; begin += MIX_CHUNK) {
         int64_t end = MLT_MIN(begin + MIX_CHUNK, m->n);
         int head = 0;
+        for (; in_blocks(dtype) && head + 2 * MIX_HEADS <= heads; head += 2 * MIX_HEADS)
+            for (int j = 0; j < m->size; j += 16 * MIX_VECTORS / 2)
+                mix_blocks(dtype, m, head, j, begin, end);
         for (; head + MIX_HEADS <= heads; head += MIX_HEADS)
             mix_columns(dtype, MIX_HEADS, m, head, begin, end);
         if (MIX_HEADS > 3 && head + 3 == heads)
@@ -335,11 +402,13 @@ TILE_FUNCTION mix_heads(mlt_dtype dtype, const struct mix *m, int heads)
     static void name(const float *p, int64_t ldp, int heads, const void *v, int64_t stride, int64_t n,       \
                      int size, float *out)                                                                   \
     {                                                                                                        \
-        struct mix m = {p, ldp, v, stride * element_size(dtype), n, size, out};                              \
+        struct mix m = {p, ldp, v, column_bytes(dtype, (int)stride), n, size, out};                          \
         mix_heads(dtype, &m, heads);                                                                         \
     }
 MIX_KERNEL(mix_f32, MLT_F32)
 MIX_KERNEL(mix_f16, MLT_F16)
+MIX_KERNEL(mix_q8_0, MLT_Q8_0)
+MIX_KERNEL(mix_iq4_nl, MLT_IQ4_NL)
 #undef MIX_KERNEL
 
 static inline void set_attention(struct mlt_kernels *table)
@@ -348,4 +417,6 @@ static inline void set_attention(struct mlt_kernels *table)
     table->score_f16 = score_f16;
     table->mix_f32 = mix_f32;
     table->mix_f16 = mix_f16;
+    table->mix_q8_0 = mix_q8_0;
+    table->mix_iq4_nl = mix_iq4_nl;
 }
