@@ -178,7 +178,7 @@ void mlt_speculation_start(struct mlt_speculation *s, const millet_session *sess
     s->foreign = false;
     mlt_pace_start(&s->pace);
     for (int i = 0; i <= MLT_NGRAM_LONGEST; i++)
-        s->of_length[i] = mlt_chance_prior((float)i / ((float)i + 1.5f), 2);
+        s->of_length[i] = mlt_chance_prior((float)i / ((float)i + 4.0f), 2);
     for (int i = 0; i < CONFIDENCES; i++) {
         float low = i > 0 ? confidence_limits[i - 1] : 0;
         float high = i < CONFIDENCES - 1 ? confidence_limits[i] : 1;
