@@ -206,8 +206,10 @@ LAYOUT(iq4_xs)
     }
 }
 
-INLINE void store_unit_scales(struct mlt_panel *panel)
+INLINE void store_unit_scales(struct sink *sink)
 {
+    struct mlt_panel *panel = sink->panel;
+    if (sink->direct) return;
     for (int g = 0; g < 8; g++)
         vi_store(panel->scale[g], vi_set32(1));
 }
@@ -219,12 +221,11 @@ LAYOUT(tq2_0)
     begin(sink, MLT_PANEL_SUPER32, columns, false, -1, 2);
     prefetch_rows(rows, FIELD(mlt_block_tq2_0, block, qs), sizeof(struct mlt_block_tq2_0));
     store_d(rows, FIELD(mlt_block_tq2_0, block, d), panel);
-    store_unit_scales(panel);
+    store_unit_scales(sink);
     for (int i = 0; i < 4; i++) {
         struct vi4 v = rows_load16(rows, FIELD(mlt_block_tq2_0, block, qs) + 16 * i);
         for (int part = 0; part < 4; part++, v = SHIFT_RIGHT_ALL(v, 2))
-            put_codes(sink, i / 2 * 32 + part * 8 + i % 2 * 4, and_all(v, 3), -1, 3,
-                      (i / 2 * 32 + part * 8 + i % 2 * 4) / 8);
+            put_codes(sink, i / 2 * 32 + part * 8 + i % 2 * 4, and_all(v, 3), -1, 3, NO_GROUP);
     }
 }
 
@@ -258,19 +259,19 @@ LAYOUT(tq1_0)
     prefetch_rows(rows, FIELD(mlt_block_tq1_0, block, qs), sizeof(struct mlt_block_tq1_0));
     gather32(rows, FIELD(mlt_block_tq1_0, block, qh), qh);
     store_d(rows, FIELD(mlt_block_tq1_0, block, d), panel);
-    store_unit_scales(panel);
+    store_unit_scales(sink);
     for (int i = 0; i < 3; i++) { /* bytes 0 to 31 hold columns from 0 on, 32 to 47 those from 160 on */
         struct vi4 v = rows_load16(rows, FIELD(mlt_block_tq1_0, block, qs) + 16 * i);
         struct digits a = digits_of(v.a), b = digits_of(v.b), c = digits_of(v.c), d = digits_of(v.d);
         int quad = i < 2 ? 4 * i : 40, step = i < 2 ? 8 : 4;
         for (int digit = 0; digit < 5; digit++, quad += step) {
             struct vi4 digits = {next_digits(&a), next_digits(&b), next_digits(&c), next_digits(&d)};
-            put_codes(sink, quad, digits, -1, 2, quad / 8);
+            put_codes(sink, quad, digits, -1, 2, NO_GROUP);
         }
     }
     struct digits last = digits_of(vi_load(qh));
     vi q60 = next_digits(&last), q61 = next_digits(&last), q62 = next_digits(&last);
-    put_codes(sink, 60, (struct vi4){q60, q61, q62, next_digits(&last)}, -1, 2, 7);
+    put_codes(sink, 60, (struct vi4){q60, q61, q62, next_digits(&last)}, -1, 2, NO_GROUP);
 }
 
 #define KERNELS256(X)                                                                                        \
@@ -280,8 +281,8 @@ LAYOUT(tq1_0)
     X(Q5_K, q5_K, 8, true)                                                                                   \
     X(Q6_K, q6_K, 16, false)                                                                                 \
     X(IQ4_XS, iq4_xs, 8, false)                                                                              \
-    X(TQ1_0, tq1_0, 8, false)                                                                                \
-    X(TQ2_0, tq2_0, 8, false)
+    X(TQ1_0, tq1_0, UNSCALED, false)                                                                         \
+    X(TQ2_0, tq2_0, UNSCALED, false)
 
 #define UNPACK_KERNEL(dtype, name, groups, has_min)                                                          \
     static inline void unpack_##name(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns, \

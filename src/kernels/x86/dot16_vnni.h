@@ -15,12 +15,13 @@ enum { SIGNED_LOW = -128 };
 INLINE vi add_dot16(vi sum, struct vi4 u, const int8_t *x, int span, bool scaled, vi scale)
 {
     (void)span;
-    vi ab = _mm512_dpbusd_epi32(scaled ? vi_set32(0) : sum, u.a, activations4(x));
+    vi ab = _mm512_dpbusd_epi32(vi_set32(0), u.a, activations4(x));
     vi cd = _mm512_dpbusd_epi32(vi_set32(0), u.c, activations4(x + 8));
     ab = _mm512_dpbusd_epi32(ab, u.b, activations4(x + 4));
     cd = _mm512_dpbusd_epi32(cd, u.d, activations4(x + 12));
     vi products = vi_add32(ab, cd);
-    return scaled ? vi_add32(sum, vi_mul32(products, scale)) : products;
+    /* Only the last addition waits for the sum before. */
+    return vi_add32(sum, scaled ? vi_mul32(products, scale) : products);
 }
 
 /* The same for signed codes, with 128 too much in each. */

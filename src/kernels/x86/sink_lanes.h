@@ -113,12 +113,19 @@ INLINE vi weigh_sums(const int32_t (*factors)[MLT_PANEL_ROWS], const int16_t *xs
     return sum;
 }
 
-/* What the superblock in the sink adds to y. */
+/* What the superblock in the sink adds to y; groups: 8, 16, or UNSCALED where all scales are 1. */
+enum { UNSCALED = 1 };
+
 INLINE vf add_super(vf y, const struct sink *sink, int groups, bool has_min, float dx, const int16_t *xsums)
 {
     const struct mlt_panel *panel = sink->panel;
     vi isum = sink->sum;
-    if (sink->low)
+    if (sink->low && groups == UNSCALED) {
+        int xsum = 0;
+        for (int i = 0; i < MLT_PANEL_COLUMNS / 16; i++)
+            xsum += xsums[i];
+        isum = vi_add32(isum, vi_set32(sink->low * xsum));
+    } else if (sink->low)
         isum = vi_add32(isum, vi_mul32(weigh_sums(panel->scale, xsums, groups), vi_set32(sink->low)));
     y = vf_fma(vf_mul(vf_load(panel->d[0]), vf_set(dx)), vf_from_vi(isum), y);
     if (!has_min) return y;
