@@ -54,10 +54,11 @@ static inline void prefetch_far(uintptr_t address)
  */
 static inline void prefetch_rows(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, int64_t bytes)
 {
-    enum { CALLS_AHEAD = 4, LINE = 64 };
+    enum { LINE = 64, SMALL = 128 };
+    const int64_t calls_ahead = bytes < SMALL ? 9 : 4; /* ten kilobytes or so, in steps of calls */
     intptr_t stride = (intptr_t)rows[1] - (intptr_t)rows[0];
     if (stride <= 0 || (intptr_t)rows[15] - (intptr_t)rows[0] != 15 * stride) return;
-    uintptr_t row_bytes = (uintptr_t)stride, ahead = (uintptr_t)(offset + CALLS_AHEAD * bytes),
+    uintptr_t row_bytes = (uintptr_t)stride, ahead = (uintptr_t)(offset + calls_ahead * bytes),
               rows_ahead = 0;
     for (; ahead >= row_bytes; ahead -= row_bytes)
         rows_ahead += MLT_PANEL_ROWS;
