@@ -1,7 +1,7 @@
 /*
- * replay: what lookup gains when a model says a given text.
+ * say_text: what lookup gains when a model says a given text.
  *
- *     replay MODEL.gguf VOCABULARY.gguf PROMPT CONTINUATION [tokens=N] [threads=N] [draft=N] [rounds=N]
+ *     say_text MODEL.gguf VOCABULARY.gguf PROMPT CONTINUATION [tokens=N] [threads=N] [draft=N] [rounds=N]
  * [always=1]
  *
  * The model computes the prompt; then it is made to say the continuation, with lookup and without in
@@ -22,7 +22,7 @@
 
 enum { MOST_ROUNDS = 64 };
 
-struct replay {
+struct say_text {
     int32_t tokens, threads, draft, rounds, always;
     int32_t *ids; /* prompt, then continuation */
     int32_t n_prompt, n_ids;
@@ -32,11 +32,11 @@ struct replay {
 
 static int fail(const char *what, const millet_error *err)
 {
-    fprintf(stderr, "replay: %s: %s\n", what, err->message);
+    fprintf(stderr, "say_text: %s: %s\n", what, err->message);
     return 1;
 }
 
-static millet_status add_text(struct replay *r, const struct mlt_tokenizer *tokenizer, const char *path,
+static millet_status add_text(struct say_text *r, const struct mlt_tokenizer *tokenizer, const char *path,
                               millet_error *err)
 {
     const millet_allocator *allocator = mlt_default_allocator();
@@ -57,7 +57,7 @@ static millet_status add_text(struct replay *r, const struct mlt_tokenizer *toke
     return MILLET_OK;
 }
 
-static millet_status read_texts(struct replay *r, char **paths, millet_error *err)
+static millet_status read_texts(struct say_text *r, char **paths, millet_error *err)
 {
     const millet_allocator *allocator = mlt_default_allocator();
     struct mlt_checkpoint *checkpoint = NULL;
@@ -79,7 +79,7 @@ static millet_status read_texts(struct replay *r, char **paths, millet_error *er
 }
 
 /* Says the text; returns the tokens a second after the first. */
-static double say(struct replay *r, millet_session *session)
+static double say(struct say_text *r, millet_session *session)
 {
     struct mlt_speculation *speculation = session->speculation;
     millet_sequence_truncate(session, 0, 0, NULL);
@@ -113,7 +113,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void report(struct replay *r, const char *prompt, const char *continuation)
+static void report(struct say_text *r, const char *prompt, const char *continuation)
 {
     for (int way = 0; way < 2; way++)
         qsort(r->rate[way], (size_t)r->rounds, sizeof(double), compare);
@@ -127,12 +127,12 @@ static void report(struct replay *r, const char *prompt, const char *continuatio
 
 int main(int argc, char **argv)
 {
-    struct replay r = {.threads = 0, .rounds = 3};
+    struct say_text r = {.threads = 0, .rounds = 3};
     millet_error err;
     millet_model *model = NULL;
     millet_session *sessions[2] = {NULL, NULL};
     if (argc < 5) {
-        fputs("replay MODEL.gguf VOCABULARY.gguf PROMPT CONTINUATION [tokens=N] [threads=N] [draft=N] "
+        fputs("say_text MODEL.gguf VOCABULARY.gguf PROMPT CONTINUATION [tokens=N] [threads=N] [draft=N] "
               "[rounds=N] [always=1]\n",
               stderr);
         return 2;
