@@ -47,45 +47,10 @@ struct score {
     int64_t lds;
 };
 
-/* Adds columns [c, c + 16) of one query to its sums with up to four keys. */
-TILE_FUNCTION step_query(vf *s0, vf *s1, vf *s2, vf *s3, int keys, vf k0, vf k1, vf k2, vf k3, const float *q,
-                         bool whole, vm part)
-{
-    vf v = whole ? vf_load(q) : vf_load_part(q, part);
-    *s0 = step(*s0, k0, v, whole, part);
-    if (keys > 1) *s1 = step(*s1, k1, v, whole, part);
-    if (keys > 2) *s2 = step(*s2, k2, v, whole, part);
-    if (keys > 2) *s3 = step(*s3, k3, v, whole, part);
-}
-
-TILE_FUNCTION step_keys(struct tile *s, mlt_dtype dtype, int keys, int heads, const uint8_t *const k[4],
-                        const float *const q[4], int64_t c, bool whole, vm part)
-{
-    vf k0 = load_elements(dtype, k[0], c, whole, part), k1 = k0, k2 = k0, k3 = k0;
-    if (keys > 1) k1 = load_elements(dtype, k[1], c, whole, part);
-    if (keys > 2) k2 = load_elements(dtype, k[2], c, whole, part);
-    if (keys > 2) k3 = load_elements(dtype, k[3], c, whole, part);
-    step_query(&s->s00, &s->s10, &s->s20, &s->s30, keys, k0, k1, k2, k3, q[0] + c, whole, part);
-    if (heads > 1)
-        step_query(&s->s01, &s->s11, &s->s21, &s->s31, keys, k0, k1, k2, k3, q[1] + c, whole, part);
-    if (heads > 2)
-        step_query(&s->s02, &s->s12, &s->s22, &s->s32, keys, k0, k1, k2, k3, q[2] + c, whole, part);
-    if (heads > 2)
-        step_query(&s->s03, &s->s13, &s->s23, &s->s33, keys, k0, k1, k2, k3, q[3] + c, whole, part);
-}
-
 /* scale * tree16 of one query's sums, one a key. */
-static inline void store_keys(vf s0, vf s1, vf s2, vf s3, int keys, float scale, float *s)
+TILE_FUNCTION store_keys(vf s0, vf s1, vf s2, vf s3, int keys, float scale, float *s)
 {
-    __m128 t01 = _mm_hadd_ps(vf_tree4(s0), vf_tree4(s1));
-    __m128 t23 = keys > 2 ? _mm_hadd_ps(vf_tree4(s2), vf_tree4(s3)) : t01;
-    __m128 sums = _mm_mul_ps(_mm_hadd_ps(t01, t23), _mm_set1_ps(scale));
-    if (keys == 4)
-        _mm_storeu_ps(s, sums);
-    else if (keys == 2)
-        _mm_storel_pi((__m64 *)s, sums);
-    else
-        _mm_store_ss(s, sums);
+    store_sums(keys, _mm_mul_ps(add_up(keys, s0, s1, s2, s3), _mm_set1_ps(scale)), s);
 }
 
 /* Where the queries and scores of a tile's heads are; heads past the last repeat it: it is stored again. */
@@ -115,8 +80,8 @@ TILE_FUNCTION score_tile(mlt_dtype dtype, int keys, int heads, const struct quer
     int64_t c = 0, whole = size / 16 * 16;
     vm part = vm_first(size % 16);
     for (; c < whole; c += 16)
-        step_keys(&sums, dtype, keys, heads, key, queries->q, c, true, part);
-    if (c < size) step_keys(&sums, dtype, keys, heads, key, queries->q, c, false, part);
+        step_tile(&sums, dtype, keys, heads, key, queries->q, c, true, part);
+    if (c < size) step_tile(&sums, dtype, keys, heads, key, queries->q, c, false, part);
     if (keys == SCORE_KEYS && heads == SCORE_HEADS) {
         store_scores(&sums, scale, queries->s, i);
         return;

@@ -20,45 +20,10 @@ struct product {
     int64_t ldy;
 };
 
-/* Adds columns [k, k + 16) of four rows and one token to the sums of that token. */
-TILE_FUNCTION step_token(vf *s0, vf *s1, vf *s2, vf *s3, int rows, vf w0, vf w1, vf w2, vf w3, const float *x,
-                         bool whole, vm part)
-{
-    vf v = whole ? vf_load(x) : vf_load_part(x, part);
-    *s0 = step(*s0, w0, v, whole, part);
-    if (rows > 1) *s1 = step(*s1, w1, v, whole, part);
-    if (rows > 2) *s2 = step(*s2, w2, v, whole, part);
-    if (rows > 2) *s3 = step(*s3, w3, v, whole, part);
-}
-
-TILE_FUNCTION step_columns(struct tile *s, mlt_dtype dtype, int rows, int tokens, const uint8_t *const w[4],
-                           const float *const x[4], int64_t k, bool whole, vm part)
-{
-    vf w0 = load_elements(dtype, w[0], k, whole, part), w1 = w0, w2 = w0, w3 = w0;
-    if (rows > 1) w1 = load_elements(dtype, w[1], k, whole, part);
-    if (rows > 2) w2 = load_elements(dtype, w[2], k, whole, part);
-    if (rows > 2) w3 = load_elements(dtype, w[3], k, whole, part);
-    step_token(&s->s00, &s->s10, &s->s20, &s->s30, rows, w0, w1, w2, w3, x[0] + k, whole, part);
-    if (tokens > 1)
-        step_token(&s->s01, &s->s11, &s->s21, &s->s31, rows, w0, w1, w2, w3, x[1] + k, whole, part);
-    if (tokens > 2)
-        step_token(&s->s02, &s->s12, &s->s22, &s->s32, rows, w0, w1, w2, w3, x[2] + k, whole, part);
-    if (tokens > 2)
-        step_token(&s->s03, &s->s13, &s->s23, &s->s33, rows, w0, w1, w2, w3, x[3] + k, whole, part);
-}
-
 /* tree16 of one token's sums, one a row. */
 TILE_FUNCTION store_token(vf s0, vf s1, vf s2, vf s3, int rows, float *y)
 {
-    __m128 t01 = _mm_hadd_ps(vf_tree4(s0), vf_tree4(s1));
-    __m128 t23 = rows > 2 ? _mm_hadd_ps(vf_tree4(s2), vf_tree4(s3)) : t01;
-    __m128 sums = _mm_hadd_ps(t01, t23);
-    if (rows == 4)
-        _mm_storeu_ps(y, sums);
-    else if (rows == 2)
-        _mm_storel_pi((__m64 *)y, sums);
-    else
-        _mm_store_ss(y, sums);
+    store_sums(rows, add_up(rows, s0, s1, s2, s3), y);
 }
 
 /*
@@ -91,9 +56,9 @@ TILE_FUNCTION product_tile(mlt_dtype dtype, int rows, int tokens, const struct p
                 shift += next_row;
             }
         }
-        step_columns(&s, dtype, rows, tokens, w, x, k, true, part);
+        step_tile(&s, dtype, rows, tokens, w, x, k, true, part);
     }
-    if (k < p->columns) step_columns(&s, dtype, rows, tokens, w, x, k, false, part);
+    if (k < p->columns) step_tile(&s, dtype, rows, tokens, w, x, k, false, part);
     float *y = p->y + row;
     store_token(s.s00, s.s10, s.s20, s.s30, rows, y + token * p->ldy);
     if (tokens > 1)
