@@ -14,10 +14,13 @@
 #include "tensor/half.h"
 #include "tensor/quant_blocks.h"
 
+#include <string.h>
+
 enum {
     LANES = 16,
     PIECE = 128, /* blocks of a row before the next row's: what is kept of them stays in the cache */
     LINE = 64,
+    BYTES = sizeof(struct mlt_block_q8_0), /* blocks are at any address */
     BYTES_AHEAD = 192 * LINE,
 };
 
@@ -26,18 +29,20 @@ struct piece {
     _Alignas(64) float sums[MLT_PANEL_ROWS][PIECE], scales[MLT_PANEL_ROWS][PIECE];
 };
 
-static inline __m256i block_product(const struct mlt_block_q8_0 *block, const int8_t *x)
+static inline __m256i block_product(const uint8_t *block, const int8_t *x)
 {
     /* vpdpbusd wants unsigned codes: q + 128. */
-    __m256i q = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)block->qs), _mm256_set1_epi8(-128));
+    __m256i q =
+        _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(block + offsetof(struct mlt_block_q8_0, qs))),
+                         _mm256_set1_epi8(-128));
     return _mm256_dpbusd_epi32(_mm256_setzero_si256(), q, _mm256_loadu_si256((const __m256i *)x));
 }
 
 /* Products of blocks `low` and `low` + 4. */
-static inline __m512i two_products(const struct mlt_block_q8_0 *blocks, const int8_t *x, int low)
+static inline __m512i two_products(const uint8_t *blocks, const int8_t *x, int low)
 {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(block_product(blocks + low, x + 32 * low)),
-                              block_product(blocks + low + 4, x + 32 * (low + 4)), 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(block_product(blocks + BYTES * low, x + 32 * low)),
+                              block_product(blocks + BYTES * (low + 4), x + 32 * (low + 4)), 1);
 }
 
 /* Sums of pairs of lanes, those of a and of b in turn. */
@@ -52,28 +57,35 @@ static inline __m512i add_lanes64(__m512i a, __m512i b)
 }
 
 /* Quarters: blocks first .. first + 3 in two parts, then first + 4 .. first + 7 in two parts. */
-static inline __m512i eight_products(const struct mlt_block_q8_0 *blocks, const int8_t *x, int first)
+static inline __m512i eight_products(const uint8_t *blocks, const int8_t *x, int first)
 {
     return add_lanes64(add_lanes32(two_products(blocks, x, first), two_products(blocks, x, first + 1)),
                        add_lanes32(two_products(blocks, x, first + 2), two_products(blocks, x, first + 3)));
 }
 
 /* Sums of q * x of sixteen blocks with 128 too much in each q. */
-static inline __m512i sixteen_products(const struct mlt_block_q8_0 *blocks, const int8_t *x)
+static inline __m512i sixteen_products(const uint8_t *blocks, const int8_t *x)
 {
     __m512i low = eight_products(blocks, x, 0), high = eight_products(blocks, x, 8);
     return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
 }
 
-static inline __m512 sixteen_scales(const struct mlt_block_q8_0 *blocks)
+static inline uint16_t scale_of(const uint8_t *block)
+{
+    uint16_t d;
+    memcpy(&d, block + offsetof(struct mlt_block_q8_0, d), sizeof d);
+    return d;
+}
+
+static inline __m512 sixteen_scales(const uint8_t *blocks)
 {
     _Alignas(32) uint16_t d[LANES];
     for (int b = 0; b < LANES; b++)
-        d[b] = blocks[b].d;
+        d[b] = scale_of(blocks + BYTES * b);
     return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)d));
 }
 
-static inline int32_t one_product(const struct mlt_block_q8_0 *block, const int8_t *x)
+static inline int32_t one_product(const uint8_t *block, const int8_t *x)
 {
     __m256i sum = block_product(block, x);
     __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
@@ -82,20 +94,20 @@ static inline int32_t one_product(const struct mlt_block_q8_0 *block, const int8
 }
 
 /* What sums and scales have for `n` blocks of a row. excess: 128 * (sum of x) of each. */
-static inline void read_row(const struct mlt_block_q8_0 *blocks, const int8_t *x, const float *dx,
-                            const int32_t *excess, int n, float *sums, float *scales)
+static inline void read_row(const uint8_t *blocks, const int8_t *x, const float *dx, const int32_t *excess,
+                            int n, float *sums, float *scales)
 {
     int b = 0;
     for (; b + LANES <= n; b += LANES) {
-        for (int at = 0; at < LANES * (int)sizeof *blocks; at += LINE)
-            prefetch((uintptr_t)(blocks + b) + BYTES_AHEAD + (uintptr_t)at);
-        __m512i sum = _mm512_sub_epi32(sixteen_products(blocks + b, x + 32 * b), vi_load(excess + b));
+        for (int at = 0; at < LANES * BYTES; at += LINE)
+            prefetch((uintptr_t)(blocks + BYTES * b) + BYTES_AHEAD + (uintptr_t)at);
+        __m512i sum = _mm512_sub_epi32(sixteen_products(blocks + BYTES * b, x + 32 * b), vi_load(excess + b));
         vf_store(sums + b, vf_from_vi(sum));
-        vf_store(scales + b, vf_mul(sixteen_scales(blocks + b), vf_load(dx + b)));
+        vf_store(scales + b, vf_mul(sixteen_scales(blocks + BYTES * b), vf_load(dx + b)));
     }
     for (; b < n; b++) {
-        sums[b] = (float)(one_product(blocks + b, x + 32 * b) - excess[b]);
-        scales[b] = mlt_half_to_float(blocks[b].d) * dx[b];
+        sums[b] = (float)(one_product(blocks + BYTES * b, x + 32 * b) - excess[b]);
+        scales[b] = mlt_half_to_float(scale_of(blocks + BYTES * b)) * dx[b];
     }
 }
 
@@ -131,8 +143,8 @@ static void rows_q8_0(const uint8_t *const rows[MLT_PANEL_ROWS], const struct ml
         for (int b = 0; b < n; b++)
             excess[b] = 128 * (xsums[2 * (block + b)] + xsums[2 * (block + b) + 1]);
         for (int r = 0; r < MLT_PANEL_ROWS; r++)
-            read_row((const struct mlt_block_q8_0 *)(const void *)rows[r] + block, x + 32 * block, dx + block,
-                     excess, n, piece.sums[r], piece.scales[r]);
+            read_row(rows[r] + BYTES * block, x + 32 * block, dx + block, excess, n, piece.sums[r],
+                     piece.scales[r]);
         sum = add_blocks(sum, &piece, n);
     }
     vf_store(y, sum);
