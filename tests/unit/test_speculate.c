@@ -209,7 +209,7 @@ static void test_same_sampled(void **state)
     struct mlt_random random;
     mlt_random_seed(&random, 11);
     int32_t accepted = 0;
-    for (uint64_t seed = 0; seed < 24; seed++) {
+    for (uint64_t seed = 0; seed < 12; seed++) {
         millet_generate_options how = millet_generate_options_default();
         how.max_tokens = 30;
         how.sampler.seed = seed;
@@ -227,21 +227,21 @@ static void test_same_sampled(void **state)
     assert_true(accepted > 100);
 }
 
-/* Every number of tokens, every size of context, every place where the callback stops. */
+/* Many numbers of tokens, sizes of context, and places where the callback stops. */
 static void test_same_at_the_edges(void **state)
 {
     (void)state;
     millet_generate_options how = millet_generate_options_default();
     how.sampler.temperature = 0;
     how.ignore_end = true;
-    for (int32_t i = 1; i <= 14; i++) {
+    for (int32_t i = 1; i <= 14; i += 2) {
         how.max_tokens = i;
         compare(prompts[0], &how, 0, 0);
     }
     how.max_tokens = 0;
-    for (int32_t i = 0; i < 14; i++)
+    for (int32_t i = 0; i < 14; i += 3)
         compare(prompts[0], &how, 40 + i, 0);
-    for (int i = 1; i <= 14; i++)
+    for (int i = 1; i <= 14; i += 2)
         compare(prompts[0], &how, 0, i);
 }
 
@@ -251,7 +251,7 @@ static void test_same_ends(void **state)
     (void)state;
     int ended = 0, stopped = 0;
     static struct seen seen;
-    for (uint64_t seed = 0; seed < 40; seed++) {
+    for (uint64_t seed = 0; seed < 12; seed++) {
         millet_generate_options how = millet_generate_options_default();
         how.sampler.seed = seed;
         how.sampler.temperature = 3;
