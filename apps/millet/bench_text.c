@@ -3,7 +3,6 @@
 
 #include "speculation.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,26 +21,6 @@ struct measured {
     int32_t *tokens; /* of the generation at hand */
     int32_t n_tokens, capacity;
 };
-
-static bool read_file(const char *path, struct text *text)
-{
-    FILE *file = fopen(path, "rb");
-    size_t capacity = 1 << 16;
-    char *data = file ? malloc(capacity) : NULL;
-    *text = (struct text){data, 0};
-    while (data) {
-        size_t n = fread(data + text->length, 1, capacity - text->length, file);
-        if (n == 0) break;
-        text->length += n;
-        if (text->length < capacity) continue;
-        data = realloc(text->data, capacity *= 2);
-        if (data) text->data = data;
-    }
-    bool good = file && data && !ferror(file);
-    if (!good) cli_fail_text("%s cannot be read: %s", path, strerror(errno));
-    if (file) fclose(file);
-    return good;
-}
 
 static bool keep_token(void *context, const millet_piece *piece)
 {
@@ -156,7 +135,7 @@ int bench_text_run(const millet_model *model, const char *path, const struct ben
     if (bench.rounds == 0) bench.rounds = 5;
     int code = open_sessions(model, &bench, both, &draft);
     for (size_t i = 0; i < bench.n_files && code == CLI_OK; i++)
-        if (!read_file(bench.files[i], &texts[i])) code = CLI_FAILED;
+        if (!cli_read_text(bench.files[i], &texts[i].data, &texts[i].length)) code = CLI_FAILED;
     for (int32_t round = 0; round < bench.rounds && code == CLI_OK; round++) {
         code = one_round(&bench, texts, both, round);
         cli_progress("timing", (double)(round + 1) / bench.rounds);

@@ -1,7 +1,6 @@
 /* millet eval: perplexity, and divergence from another model. SPDX-License-Identifier: Apache-2.0 */
 #include "verbs.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,16 +143,6 @@ static void print_divergence(const char *path, const millet_divergence *d)
     printf("  %-28s %12.6f   largest drop %.6f\n", "root mean square of it", d->rms_change, d->max_drop);
 }
 
-/* The text of --text or of the standard input; released with free. */
-static bool read_text(char **text, size_t *length)
-{
-    if (arguments.text && !freopen(arguments.text, "rb", stdin)) {
-        cli_fail_text("%s: cannot read: %s", arguments.text, strerror(errno));
-        return false;
-    }
-    return cli_read_stdin(text, length);
-}
-
 static int evaluate(const char *path, const millet_model *model, const millet_model *base, const char *text,
                     size_t length)
 {
@@ -199,7 +188,7 @@ static int run(int n_operands, char **operands)
     size_t length = 0;
     millet_model *model = cli_open_model(operands[0]), *base = NULL;
     if (model && arguments.base) base = cli_open_model(arguments.base);
-    if (model && (base || !arguments.base) && read_text(&text, &length)) {
+    if (model && (base || !arguments.base) && cli_read_text(arguments.text, &text, &length)) {
         cli_catch_interrupt();
         status = evaluate(operands[0], model, base, text, length);
     }

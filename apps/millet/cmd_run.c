@@ -148,7 +148,7 @@ static int run(int n_operands, char **operands)
     size_t length;
     if (arguments.prompt)
         status = generate(model, arguments.prompt, strlen(arguments.prompt));
-    else if (cli_read_stdin(&text, &length))
+    else if (cli_read_text(NULL, &text, &length))
         status = generate(model, text, length);
     free(text);
     millet_model_close(&model);

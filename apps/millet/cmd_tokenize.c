@@ -121,7 +121,7 @@ static int run(int n_operands, char **operands)
     char *text;
     size_t length;
     int status = CLI_FAILED;
-    if (cli_read_stdin(&text, &length)) {
+    if (cli_read_text(NULL, &text, &length)) {
         status = arguments.decode ? detokenize(model, text, length) : tokenize(model, text, length);
         free(text);
     }

@@ -184,12 +184,13 @@ void cli_catch_interrupt(void)
     sigaction(SIGINT, &action, NULL);
 }
 
-bool cli_read_stdin(char **text, size_t *length)
+bool cli_read_text(const char *path, char **text, size_t *length)
 {
+    FILE *file = path ? fopen(path, "rb") : stdin;
     size_t capacity = 1 << 16, size = 0;
-    char *data = malloc(capacity);
+    char *data = file ? malloc(capacity) : NULL;
     while (data) {
-        size_t n = fread(data + size, 1, capacity - size, stdin);
+        size_t n = fread(data + size, 1, capacity - size, file);
         size += n;
         if (n == 0) break;
         if (size == capacity) {
@@ -198,11 +199,13 @@ bool cli_read_stdin(char **text, size_t *length)
             data = larger;
         }
     }
-    if (!data || ferror(stdin)) {
-        cli_fail_text("cannot read the standard input: %s", strerror(errno));
+    bool good = data && !ferror(file);
+    if (!good) {
+        cli_fail_text("cannot read %s: %s", path ? path : "the standard input", strerror(errno));
         free(data);
-        return false;
     }
+    if (path && file) fclose(file);
+    if (!good) return false;
     *text = data;
     *length = size;
     return true;

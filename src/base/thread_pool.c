@@ -34,7 +34,7 @@ struct mlt_thread_pool {
     _Alignas(64) atomic_ullong claims;  /* number of the run << 16 | next share to claim */
     _Alignas(64) atomic_int unfinished; /* shares, but for the caller's first, that are not done */
     _Alignas(64) atomic_int sleepers;   /* workers on `wake` */
-    atomic_int caller_sleeps;
+    atomic_bool caller_sleeps;
     atomic_bool stop;
     pthread_mutex_t mutex;
     pthread_cond_t wake, done;
@@ -232,10 +232,10 @@ void mlt_thread_pool_run(struct mlt_thread_pool *pool, mlt_task *task, void *arg
     }
     if (look(pool, is_finished)) return;
     pthread_mutex_lock(&pool->mutex);
-    atomic_store(&pool->caller_sleeps, 1);
+    atomic_store(&pool->caller_sleeps, true);
     while (!is_finished(pool))
         pthread_cond_wait(&pool->done, &pool->mutex);
-    atomic_store(&pool->caller_sleeps, 0);
+    atomic_store(&pool->caller_sleeps, false);
     pthread_mutex_unlock(&pool->mutex);
 }
 

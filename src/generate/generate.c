@@ -4,8 +4,6 @@
 #include "generate/logprob.h"
 #include "generate/session.h"
 
-#include <string.h>
-
 millet_generate_options millet_generate_options_default(void)
 {
     return (millet_generate_options){.sampler = millet_sampler_options_default()};
@@ -165,7 +163,7 @@ millet_status millet_generate(millet_session *session, const char *prompt, size_
     millet_generation all = {.finish = MILLET_FINISH_LENGTH};
     MLT_TRY(add_prompt(session, prompt, length, options, &all.prompt_tokens, err));
     int32_t sequence = options->sequence, n_ctx = session->options.n_ctx;
-    const int32_t *tokens = session->tokens + (size_t)sequence * (size_t)n_ctx;
+    const int32_t *tokens = mlt_session_tokens(session, sequence);
     int32_t n_before = session->length[sequence];
     mlt_sampler_configure(session->sampler, &options->sampler);
     for (int32_t i = 0; i < n_before; i++)

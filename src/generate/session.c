@@ -208,11 +208,6 @@ void millet_session_close(millet_session **handle)
 /* ---- Computing ------------------------------------------------------------------------------------------
  */
 
-static int32_t *sequence_tokens(const millet_session *session, int32_t sequence)
-{
-    return session->tokens + (size_t)sequence * (size_t)session->options.n_ctx;
-}
-
 /* A computation at hand: a batch that is filled and handed to the forward pass whenever it is full. */
 struct computation {
     millet_session *session;
@@ -240,7 +235,7 @@ static void push(struct computation *c, millet_item item)
 static void catch_up(struct computation *c, int32_t sequence, int32_t end)
 {
     int32_t *given = &c->session->given[sequence];
-    const int32_t *tokens = sequence_tokens(c->session, sequence);
+    const int32_t *tokens = mlt_session_tokens(c->session, sequence);
     for (; *given < end; ++*given)
         push(c, (millet_item){tokens[*given], sequence, false});
 }
@@ -288,7 +283,7 @@ millet_status millet_eval(millet_session *session, const millet_item *items, int
     for (int32_t i = 0; i < count; i++) {
         int32_t sequence = items[i].sequence, *length = &session->length[sequence];
         catch_up(&c, sequence, *length);
-        sequence_tokens(session, sequence)[(*length)++] = items[i].token;
+        mlt_session_tokens(session, sequence)[(*length)++] = items[i].token;
         session->given[sequence]++;
         push(&c, items[i]);
     }
@@ -306,7 +301,7 @@ void mlt_session_append(millet_session *session, int32_t sequence, const int32_t
 {
     if (count == 0) return;
     int32_t *length = &session->length[sequence];
-    memcpy(sequence_tokens(session, sequence) + *length, tokens, count * sizeof *tokens);
+    memcpy(mlt_session_tokens(session, sequence) + *length, tokens, count * sizeof *tokens);
     *length += (int32_t)count;
 }
 
@@ -321,7 +316,7 @@ const float *mlt_session_compute(millet_session *session, int32_t sequence, cons
     session->n_rows = 0;
     struct computation c = {.session = session};
     catch_up(&c, sequence, length - 1);
-    push(&c, (millet_item){sequence_tokens(session, sequence)[length - 1], sequence, true});
+    push(&c, (millet_item){mlt_session_tokens(session, sequence)[length - 1], sequence, true});
     for (int32_t i = 0; i < n_ahead; i++)
         push(&c, (millet_item){ahead[i], sequence, true});
     flush(&c);
@@ -366,7 +361,7 @@ millet_status millet_sequence_copy(millet_session *session, int32_t from, int32_
     MLT_TRY(check_sequence(session, from, err));
     MLT_TRY(check_sequence(session, to, err));
     if (from == to) return MILLET_OK;
-    memcpy(sequence_tokens(session, to), sequence_tokens(session, from),
+    memcpy(mlt_session_tokens(session, to), mlt_session_tokens(session, from),
            sizeof(int32_t) * (size_t)session->length[from]);
     session->length[to] = session->length[from];
     mlt_forward_copy(session->forward, from, to);

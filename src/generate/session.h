@@ -45,6 +45,12 @@ millet_status mlt_session_open_with(const millet_model *model, const millet_sess
                                     struct mlt_thread_pool *pool, millet_session **session,
                                     millet_error *err);
 
+/* The tokens of a sequence, session->length[sequence] of them; room for n_ctx. */
+static inline int32_t *mlt_session_tokens(const millet_session *session, int32_t sequence)
+{
+    return session->tokens + (size_t)sequence * (size_t)session->options.n_ctx;
+}
+
 /* Adds tokens (in range, and with room for them: the caller has checked) to a sequence without computing
  * them. */
 void mlt_session_append(millet_session *session, int32_t sequence, const int32_t *tokens, size_t count);

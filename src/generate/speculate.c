@@ -166,11 +166,6 @@ void mlt_speculation_copy(struct mlt_speculation *s, int32_t from, int32_t to)
 /* ---- Proposals ------------------------------------------------------------------------------------------
  */
 
-static const int32_t *tokens_of(const millet_session *session, int32_t sequence)
-{
-    return session->tokens + (size_t)sequence * (size_t)session->options.n_ctx;
-}
-
 void mlt_speculation_start(struct mlt_speculation *s, const millet_session *session, int32_t sequence)
 {
     s->sequence = sequence;
@@ -188,7 +183,8 @@ void mlt_speculation_start(struct mlt_speculation *s, const millet_session *sess
     if (s->lookup) mlt_ngram_reset(&s->index);
     if (!s->draft) return;
     /* The draft model keeps what it has computed of this text. */
-    const int32_t *ours = tokens_of(session, sequence), *theirs = tokens_of(s->draft, sequence);
+    const int32_t *ours = mlt_session_tokens(session, sequence),
+                  *theirs = mlt_session_tokens(s->draft, sequence);
     int32_t length = MLT_MIN(session->length[sequence], s->draft->length[sequence]), same = 0;
     while (same < length && ours[same] == theirs[same])
         same++;
@@ -248,7 +244,7 @@ static void ask_model(struct mlt_speculation *s, const millet_session *session, 
 {
     millet_session *draft = s->draft;
     s->n_proposed = s->n_taken = 0;
-    if (!bring_up_to_date(s, tokens_of(session, s->sequence), s->length)) return;
+    if (!bring_up_to_date(s, mlt_session_tokens(session, s->sequence), s->length)) return;
     s->from_draft = true;
     mlt_sampler_follow(draft->sampler, session->sampler);
     while (s->n_proposed < limit) {
@@ -302,7 +298,7 @@ static double draft_rate(struct mlt_speculation *s, int32_t limit)
 int32_t mlt_speculation_propose(struct mlt_speculation *s, const millet_session *session, int32_t room,
                                 const int32_t **proposed)
 {
-    const int32_t *tokens = tokens_of(session, s->sequence);
+    const int32_t *tokens = mlt_session_tokens(session, s->sequence);
     int32_t limit = MLT_MIN(s->n_draft, room);
     s->length = session->length[s->sequence];
     s->n_proposed = s->n_taken = s->n_chosen = s->n_right = 0;

@@ -5,25 +5,21 @@
  */
 #include "kernels/scalar/scalar.h"
 
-#include "kernels/math.h"
 #include "tensor/quant_blocks.h"
 
 /* Element `i` of a row of F32, F16, Q8_0 or IQ4_NL at any address. */
-static float element(mlt_dtype dtype, const uint8_t *row, int64_t i)
+static float cached_element(mlt_dtype dtype, const uint8_t *row, int64_t i)
 {
     struct mlt_block_q8_0 q8;
     struct mlt_block_iq4_nl q4;
-    uint16_t half;
-    float value;
     switch (dtype) {
-    case MLT_F16: memcpy(&half, row + 2 * i, sizeof half); return mlt_half_to_float(half);
     case MLT_Q8_0:
         memcpy(&q8, row + i / 32 * (int64_t)sizeof q8, sizeof q8);
         return mlt_half_to_float(q8.d) * (float)q8.qs[i % 32];
     case MLT_IQ4_NL:
         memcpy(&q4, row + i / 32 * (int64_t)sizeof q4, sizeof q4);
         return mlt_half_to_float(q4.d) * (float)mlt_iq4_values[q4.qs[i % 16] >> (i % 32 / 16 * 4) & 15];
-    default: memcpy(&value, row + 4 * i, sizeof value); return value;
+    default: return scalar_element(dtype, row, i);
     }
 }
 
@@ -31,13 +27,8 @@ static void score(mlt_dtype dtype, const float *q, int heads, const uint8_t *k, 
                   int64_t n, int size, float scale, float *s, int64_t lds)
 {
     for (int h = 0; h < heads; h++)
-        for (int64_t i = 0; i < n; i++) {
-            float sums[16] = {0};
-            for (int j = 0; j < size; j++)
-                sums[j % 16] =
-                    fmaf(element(dtype, k + i * stride_bytes, j), q[(int64_t)h * size + j], sums[j % 16]);
-            s[h * lds + i] = scale * mlt_tree16(sums);
-        }
+        for (int64_t i = 0; i < n; i++)
+            s[h * lds + i] = scale * scalar_dot(dtype, k + i * stride_bytes, q + (int64_t)h * size, size);
 }
 
 static void score_f32(const float *q, int heads, const void *k, int64_t stride, int64_t n, int size,
@@ -63,7 +54,7 @@ static void mix(mlt_dtype dtype, const float *p, int64_t ldp, int heads, const u
             for (int64_t begin = 0; begin < n; begin += MIX_CHUNK) {
                 float c = 0.0f;
                 for (int64_t i = begin; i < n && i < begin + MIX_CHUNK; i++)
-                    c = fmaf(p[h * ldp + i], element(dtype, v + i * stride_bytes, j), c);
+                    c = fmaf(p[h * ldp + i], cached_element(dtype, v + i * stride_bytes, j), c);
                 sum = sum + c;
             }
             out[(int64_t)h * size + j] = sum;

@@ -5,35 +5,12 @@
  */
 #include "kernels/scalar/scalar.h"
 
-#include "kernels/math.h"
-
-/* Element `i` of an array of F32, F16 or BF16 at any address. */
-static float element(mlt_dtype dtype, const uint8_t *bytes, int64_t i)
-{
-    uint16_t half;
-    float value;
-    switch (dtype) {
-    case MLT_F16: memcpy(&half, bytes + 2 * i, sizeof half); return mlt_half_to_float(half);
-    case MLT_BF16: memcpy(&half, bytes + 2 * i, sizeof half); return mlt_bfloat_to_float(half);
-    default: memcpy(&value, bytes + 4 * i, sizeof value); return value;
-    }
-}
-
-/* tree16(lanes16(n, p = fma(w[k], x[k], p))) */
-static float dot(mlt_dtype dtype, const uint8_t *w, const float *x, int64_t n)
-{
-    float p[16] = {0};
-    for (int64_t k = 0; k < n; k++)
-        p[k % 16] = fmaf(element(dtype, w, k), x[k], p[k % 16]);
-    return mlt_tree16(p);
-}
-
 static void dot_float(mlt_dtype dtype, const uint8_t *w, uint64_t row_bytes, int64_t rows, const float *x,
                       int64_t ldx, int64_t tokens, int64_t columns, float *y, int64_t ldy)
 {
     for (int64_t t = 0; t < tokens; t++)
         for (int64_t r = 0; r < rows; r++)
-            y[t * ldy + r] = dot(dtype, w + (uint64_t)r * row_bytes, x + t * ldx, columns);
+            y[t * ldy + r] = scalar_dot(dtype, w + (uint64_t)r * row_bytes, x + t * ldx, columns);
 }
 
 #define DOT_ENTRY(name, dtype)                                                                               \

@@ -191,8 +191,8 @@ static inline __attribute__((always_inline)) bool in_blocks(mlt_dtype dtype)
 /* Bytes of `columns` elements, a multiple of 32 for blocks. */
 static inline __attribute__((always_inline)) int column_bytes(mlt_dtype dtype, int columns)
 {
-    return dtype == MLT_Q8_0     ? columns / 32 * 34
-           : dtype == MLT_IQ4_NL ? columns / 32 * 18
+    return dtype == MLT_Q8_0     ? columns / 32 * (int)sizeof(struct mlt_block_q8_0)
+           : dtype == MLT_IQ4_NL ? columns / 32 * (int)sizeof(struct mlt_block_iq4_nl)
                                  : columns * element_size(dtype);
 }
 
@@ -201,7 +201,7 @@ static inline __attribute__((always_inline)) vf load_values(mlt_dtype dtype, con
                                                             bool whole, vm part)
 {
     if (!in_blocks(dtype)) return load_elements(dtype, row, j, whole, part);
-    const uint8_t *block = row + j / 32 * (dtype == MLT_Q8_0 ? 34 : 18);
+    const uint8_t *block = row + column_bytes(dtype, (int)(j / 32 * 32)); /* begins with d, then codes */
     uint16_t d;
     memcpy(&d, block, sizeof d);
     vf codes = dtype == MLT_Q8_0 ? vf_load_int8(block + 2 + j % 32) : vf_load_iq4(block + 2, j % 32 / 16);

@@ -113,9 +113,9 @@ INLINE vi weigh_sums(const int32_t (*factors)[MLT_PANEL_ROWS], const int16_t *xs
     return sum;
 }
 
-/* What the superblock in the sink adds to y; groups: 8, 16, or UNSCALED where all scales are 1. */
-enum { UNSCALED = 1 };
+enum { UNSCALED = 1 }; /* groups, where all scales are 1 */
 
+/* What the superblock in the sink adds to y; groups: 8, 16 or UNSCALED. */
 INLINE vf add_super(vf y, const struct sink *sink, int groups, bool has_min, float dx, const int16_t *xsums)
 {
     const struct mlt_panel *panel = sink->panel;
