@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void *libc_allocate(void *context, size_t size, size_t alignment)
 {
@@ -49,6 +51,18 @@ void *mlt_alloc_zero(const millet_allocator *allocator, size_t count, size_t siz
 void mlt_free(const millet_allocator *allocator, void *block)
 {
     if (block) allocator->release(allocator->context, block);
+}
+
+void mlt_use_large_pages(void *block, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)mlt_round_up((uintptr_t)block, page),
+              end = ((uintptr_t)block + size) / page * page;
+    if (begin < end) (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)block, (void)size;
+#endif
 }
 
 char *mlt_copy_text(const millet_allocator *allocator, const char *text, size_t length, millet_error *err)

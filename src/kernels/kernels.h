@@ -57,22 +57,24 @@ const char *mlt_cpu_tier_name(unsigned flags);
  *   - a value that is NaN or infinite: d = NaN, all q = 0;
  *   - a < 2^-100 (0 included): d = 0, all q = 0;
  *   - else d = a / 127, s = 127 / a, q = the nearest even integer to x * s, in [-127, 127] by clamping.
- * sums: for each 16 columns the sum of their q.
+ * sums: for each 16 columns the sum of their q. reach: for each block the largest sum of |q| of 16 columns.
  */
 struct mlt_act {
     int64_t columns;
-    int block;           /* 32 or 256; columns is a multiple of it */
-    const int8_t *q;     /* [tokens][columns] */
-    const float *d;      /* [tokens][columns / block] */
-    const int16_t *sums; /* [tokens][columns / 16] */
+    int block;            /* 32 or 256; columns is a multiple of it */
+    const int8_t *q;      /* [tokens][columns] */
+    const float *d;       /* [tokens][columns / block] */
+    const int16_t *sums;  /* [tokens][columns / 16] */
+    const int16_t *reach; /* [tokens][columns / block] */
 };
 
-enum { MLT_PANEL_ROWS = 16, MLT_PANEL_COLUMNS = 256, MLT_MAX_PANELS = 4 };
+enum { MLT_PANEL_ROWS = 16, MLT_PANEL_COLUMNS = 256, MLT_MAX_PANELS = 8 };
 
 /*
  * A panel: up to 256 columns of 16 rows of a quantised matrix, unpacked to what integer dot products want.
  * The integers are defined; how they lie in memory is too, since variants may be mixed: q[k / 4][row][k % 4]:
- * sixteen rows x 4 bytes = 64 bytes for each four columns, k counted from the panel's start.
+ * sixteen rows x 4 bytes = 64 bytes for each four columns, k counted from the panel's start. Only whether
+ * they are signed is left to the level (`biased` in the table).
  */
 enum mlt_panel_kind {
     MLT_PANEL_BLOCK32, /* w = d * q + m, d and m per 32 columns: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4
@@ -90,7 +92,8 @@ struct mlt_panel {
     _Alignas(64) int32_t min[16][MLT_PANEL_ROWS];   /* SUPER with mins: per group, 0..63 */
     int columns;                                    /* 32..256, a multiple of 32; SUPER: 256 */
     enum mlt_panel_kind kind;
-    bool has_min;      /* m (and min) are set */
+    bool has_min; /* m (and min) are set */
+    int bias;     /* q holds q + bias: 0 and int8, or, where the table is `biased`, >= -q_low and uint8 */
     int q_low, q_high; /* every q is in [q_low, q_high]: products of a small range may be added in 16 bits */
 };
 
@@ -129,10 +132,10 @@ typedef void mlt_dot_kernel(const struct mlt_panel *panels, int n_panels, int64_
 typedef void mlt_rows_kernel(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,
                              int64_t token, float y[MLT_PANEL_ROWS]);
 
-/* Quantises one token's row: x[columns] to q[columns], d[columns / block], sums[columns / 16]; block 32 or
- * 256. */
+/* Quantises one token's row: x[columns] to q[columns], d[columns / block], sums[columns / 16] and
+ * reach[columns / block]; block 32 or 256. */
 typedef void mlt_quantize_kernel(const float *x, int64_t columns, int block, int8_t *q, float *d,
-                                 int16_t *sums);
+                                 int16_t *sums, int16_t *reach);
 
 /* ---- Float products ---- */
 
@@ -207,6 +210,7 @@ typedef double mlt_peak_kernel(int64_t rounds);
 
 struct mlt_kernels {
     unsigned cpu; /* the levels in use, of enum mlt_cpu_flags */
+    bool biased;  /* all unpackers make panels of unsigned codes, and the dot kernels expect them */
     mlt_quantize_kernel *quantize;
     mlt_unpack_kernel *unpack[MLT_DTYPE_LIMIT]; /* by dtype; NULL for what is not quantised */
     mlt_dot_kernel *dot_block32, *dot_super32, *dot_super16;

@@ -42,7 +42,8 @@ static uint64_t act_bytes(int64_t max_tokens, int64_t max_columns)
     uint64_t elements = (uint64_t)max_tokens * (uint64_t)max_columns;
     return mlt_round_up(elements, MLT_ALIGNMENT) +
            mlt_round_up(elements / 32 * sizeof(float) + 64, MLT_ALIGNMENT) +
-           mlt_round_up(elements / 16 * sizeof(int16_t) + 64, MLT_ALIGNMENT);
+           mlt_round_up(elements / 16 * sizeof(int16_t) + 64, MLT_ALIGNMENT) +
+           mlt_round_up(elements / 32 * sizeof(int16_t) + 64, MLT_ALIGNMENT);
 }
 
 uint64_t mlt_matmul_bytes(int64_t max_tokens, int64_t max_columns, int threads)
@@ -65,7 +66,8 @@ millet_status mlt_matmul_open(struct mlt_matmul *matmul, const millet_allocator 
     if (max_tokens < 1 || max_columns < 1 || max_tokens > INT32_MAX || max_columns > INT32_MAX)
         return mlt_fail(err, MILLET_BAD_ARGUMENT, "a product of %lld tokens and %lld columns is out of range",
                         (long long)max_tokens, (long long)max_columns);
-    uint8_t *block = mlt_alloc(allocator, (size_t)mlt_matmul_bytes(max_tokens, max_columns, threads), 1, err);
+    matmul->bytes = mlt_matmul_bytes(max_tokens, max_columns, threads);
+    uint8_t *block = mlt_alloc(allocator, (size_t)matmul->bytes, 1, err);
     if (!block) return MILLET_NO_MEMORY;
     matmul->block = block;
     matmul->threads = block + FORMS * act_bytes(max_tokens, max_columns);
@@ -107,11 +109,13 @@ static struct mlt_act act_of(const struct mlt_matmul *matmul, int form, int64_t 
         (uint8_t *)matmul->block + (uint64_t)form * act_bytes(matmul->max_tokens, matmul->max_columns);
     uint8_t *d = base + mlt_round_up(elements, MLT_ALIGNMENT);
     uint8_t *sums = d + mlt_round_up(elements / 32 * sizeof(float) + 64, MLT_ALIGNMENT);
+    uint8_t *reach = sums + mlt_round_up(elements / 16 * sizeof(int16_t) + 64, MLT_ALIGNMENT);
     return (struct mlt_act){.columns = columns,
                             .block = form == FORM_32 ? 32 : 256,
                             .q = (const int8_t *)base,
                             .d = (const float *)d,
-                            .sums = (const int16_t *)sums};
+                            .sums = (const int16_t *)sums,
+                            .reach = (const int16_t *)reach};
 }
 
 static void quantize_tokens(struct run *run, int64_t begin, int64_t end)
@@ -122,12 +126,13 @@ static void quantize_tokens(struct run *run, int64_t begin, int64_t end)
         union { /* the buffers are ours; mlt_act only promises not to change them */
             const void *constant;
             void *plain;
-        } q = {act->q}, d = {act->d}, sums = {act->sums};
+        } q = {act->q}, d = {act->d}, sums = {act->sums}, reach = {act->reach};
         for (int64_t t = begin; t < end; t++)
             run->matmul->kernels->quantize(run->x + t * run->ldx, run->columns, act->block,
                                            (int8_t *)q.plain + t * run->columns,
                                            (float *)d.plain + t * (run->columns / act->block),
-                                           (int16_t *)sums.plain + t * (run->columns / 16));
+                                           (int16_t *)sums.plain + t * (run->columns / 16),
+                                           (int16_t *)reach.plain + t * (run->columns / act->block));
     }
 }
 
@@ -178,6 +183,23 @@ static void multiply_rows(const struct run *run, const struct mlt_product *produ
     }
 }
 
+/*
+ * The sums of all tokens to where they belong. Rows of the output are far from each other, so their lines are
+ * asked for some tokens before they are written.
+ */
+static void copy_sums(const struct run *run, const float *sums, float *out, int64_t ld, int64_t rows)
+{
+    enum { AHEAD = 6, LINE_FLOATS = MLT_ALIGNMENT / sizeof(float) };
+    for (int64_t t = 0; t < run->tokens; t++, sums += STEP_ROWS, out += ld) {
+        int64_t r = 0;
+        for (; r + LINE_FLOATS <= rows; r += LINE_FLOATS) {
+            if (t + AHEAD < run->tokens) __builtin_prefetch(out + AHEAD * ld + r, 1);
+            memcpy(out + r, sums + r, LINE_FLOATS * sizeof *out);
+        }
+        if (r < rows) memcpy(out + r, sums + r, (size_t)(rows - r) * sizeof *out);
+    }
+}
+
 static void multiply_quantized(const struct run *run, const struct mlt_product *product, int64_t row,
                                int64_t rows, const struct mlt_act *act, const struct scratch *scratch)
 {
@@ -197,9 +219,7 @@ static void multiply_quantized(const struct run *run, const struct mlt_product *
                                                       scratch->sums + first * MLT_PANEL_ROWS, STEP_ROWS);
         }
     }
-    for (int64_t t = 0; t < run->tokens; t++)
-        memcpy(product->out + t * product->ld + row, scratch->sums + t * STEP_ROWS,
-               (size_t)rows * sizeof(float));
+    copy_sums(run, scratch->sums, product->out + row, product->ld, rows);
 }
 
 /* Quantised weights with float activations: each row is decoded and multiplied as floats. */

@@ -42,6 +42,7 @@ struct mlt_matmul {
     bool exact_activations;
     millet_allocator allocator;
     void *block;      /* activations in both block sizes, then the threads' scratch */
+    uint64_t bytes;   /* of the block */
     uint8_t *threads; /* per thread: panels and accumulators */
     uint64_t thread_bytes;
     int64_t max_tokens, max_columns;

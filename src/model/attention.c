@@ -25,6 +25,7 @@ struct scratch {
     float *scaled, *query_d;  /* [head_size], [T][head_size / 32] */
     int8_t *query;            /* [T][head_size] */
     int16_t *query_sums;      /* [T][head_size / 16] */
+    int16_t *query_reach;     /* [T][head_size / 32] */
 };
 
 static int64_t group_size(const struct mlt_config *c)
@@ -77,6 +78,7 @@ static int64_t lay_out(const struct mlt_config *c, mlt_dtype cache, int32_t n_ct
     s->query_d = take(base, &used, rows * size / 32);
     s->query = (void *)take(base, &used, rows * size / (int64_t)sizeof(float));
     s->query_sums = (void *)take(base, &used, rows * size / 32);
+    s->query_reach = (void *)take(base, &used, rows * size / 64 + 1);
     return used;
 }
 
@@ -113,9 +115,11 @@ static void score_blocks(const struct mlt_forward *f, const struct scratch *scra
         for (int64_t i = 0; i < size; i++)
             scratch->scaled[i] = q[h * size + i] * c->attention_scale;
         kernels->quantize(scratch->scaled, size, 32, scratch->query + h * size,
-                          scratch->query_d + h * (size / 32), scratch->query_sums + h * (size / 16));
+                          scratch->query_d + h * (size / 32), scratch->query_sums + h * (size / 16),
+                          scratch->query_reach + h * (size / 32));
     }
-    const struct mlt_act act = {size, 32, scratch->query, scratch->query_d, scratch->query_sums};
+    const struct mlt_act act = {
+        size, 32, scratch->query, scratch->query_d, scratch->query_sums, scratch->query_reach};
     const bool by_rows = heads <= FEW && kernels->rows[dtype];
     const int64_t step = by_rows ? MLT_PANEL_ROWS : MLT_MAX_PANELS * MLT_PANEL_ROWS;
     for (int64_t i = 0; i < n; i += step) {

@@ -214,6 +214,7 @@ millet_status mlt_forward_open(const millet_allocator *allocator, const millet_m
     if (status == MILLET_OK) {
         f->matmul.exact_activations = options->exact_activations;
         f->block = mlt_alloc(allocator, (size_t)layout.bytes, 1, err);
+        f->block_bytes = layout.bytes;
         if (!f->block) status = MILLET_NO_MEMORY;
     }
     if (status != MILLET_OK) {
@@ -242,6 +243,9 @@ void mlt_forward_close(struct mlt_forward **forward)
 }
 
 /* ---- Row stages ---- */
+
+/* Rows from which the buffers are used as a whole, or nearly so. */
+enum { LARGE_BATCH = 64 };
 
 /* Below so many rows, or elements of them, a stage is done sooner than threads are told of it. */
 enum { ROWS_WORTH_SHARING = 8, ELEMENTS_WORTH_SHARING = 1 << 14 };
@@ -524,6 +528,11 @@ void mlt_forward_run(struct mlt_forward *f, const millet_item *items, int32_t co
 {
     const struct mlt_config *c = &f->model->config;
     f->logits = logits;
+    if (count >= LARGE_BATCH && !f->large_pages) {
+        mlt_use_large_pages(f->block, f->block_bytes);
+        mlt_use_large_pages(f->matmul.block, f->matmul.bytes);
+        f->large_pages = true;
+    }
     take_items(f, items, count);
     mlt_for_rows(f, f->rows, embed);
     for (f->layer = 0; f->layer < c->n_layers; f->layer++) {

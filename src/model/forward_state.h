@@ -33,6 +33,8 @@ struct mlt_forward {
     struct mlt_matmul matmul;
     struct mlt_kv_cache cache;
     void *block; /* everything below that is a pointer */
+    uint64_t block_bytes;
+    bool large_pages; /* have been asked for: by the first large batch */
 
     float *x;      /* [B][E] the residual stream */
     float *normed; /* [B][E] input of a branch */

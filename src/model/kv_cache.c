@@ -139,8 +139,8 @@ static void store_blocks(mlt_dtype dtype, const struct mlt_kernels *kernels, con
         const int32_t n = MLT_MIN(size - begin, PIECE);
         int8_t q[PIECE];
         float d[PIECE / MLT_QK];
-        int16_t sums[PIECE / 16];
-        kernels->quantize(x + begin, n, MLT_QK, q, d, sums);
+        int16_t sums[PIECE / 16], reach[PIECE / MLT_QK];
+        kernels->quantize(x + begin, n, MLT_QK, q, d, sums, reach);
         for (int32_t b = 0; b < n / MLT_QK; b++, out += block_bytes)
             (dtype == MLT_Q8_0 ? store_q8_0 : store_iq4_nl)(q + b * MLT_QK, d[b], out);
     }

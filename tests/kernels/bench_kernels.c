@@ -155,34 +155,40 @@ struct quantize_context {
     int block;
     int8_t *q;
     float *d;
-    int16_t *sums;
+    int16_t *sums, *reach;
 };
 
 static void run_quantize(const struct mlt_kernels *table, void *context)
 {
     struct quantize_context *c = context;
-    table->quantize(c->x, c->columns, c->block, c->q, c->d, c->sums);
+    table->quantize(c->x, c->columns, c->block, c->q, c->d, c->sums, c->reach);
 }
 
-enum { COLUMNS = 2048, MAX_TOKENS = 64 };
+enum { COLUMNS = 2048, MAX_TOKENS = 256 };
 
 static void bench_product(struct mlt_random *random, mlt_dtype dtype, const struct quantize_context *act,
                           const double *peaks, uint64_t stream_bytes)
 {
     const struct mlt_dtype_info *info = mlt_dtype_info(dtype);
-    struct product p = {.dtype = dtype, .rows = 64, .columns = COLUMNS, .tokens = 1, .panels = 1};
+    struct product p = {.dtype = dtype,
+                        .rows = MLT_MAX_PANELS * MLT_PANEL_ROWS,
+                        .columns = COLUMNS,
+                        .tokens = 1,
+                        .panels = 1};
     char name[64];
     p.row_bytes = mlt_dtype_row_bytes(dtype, COLUMNS);
-    if (stream_bytes) p.rows = (int64_t)(stream_bytes / p.row_bytes / 64 * 64);
+    if (stream_bytes) p.rows = (int64_t)(stream_bytes / p.row_bytes / p.rows * p.rows);
     size_t bytes = (size_t)p.rows * p.row_bytes;
     p.w = test_alloc(bytes);
     p.panel = test_alloc(MLT_MAX_PANELS * sizeof *p.panel);
     p.y = test_alloc(MAX_TOKENS * MLT_MAX_PANELS * MLT_PANEL_ROWS * sizeof(float));
-    p.act = (struct mlt_act){.columns = COLUMNS, .q = act->q, .d = act->d, .sums = act->sums};
+    p.act = (struct mlt_act){
+        .columns = COLUMNS, .q = act->q, .d = act->d, .sums = act->sums, .reach = act->reach};
     p.act.block = info->block_length;
-    random_blocks(random, dtype, BLOCKS_SANE, p.w, 64 * COLUMNS);
-    for (size_t at = 64 * p.row_bytes; at < bytes; at += 64 * p.row_bytes)
-        memcpy(p.w + at, p.w, 64 * p.row_bytes);
+    random_blocks(random, dtype, BLOCKS_SANE, p.w, MLT_MAX_PANELS * MLT_PANEL_ROWS * COLUMNS);
+    const size_t made = MLT_MAX_PANELS * MLT_PANEL_ROWS * p.row_bytes;
+    for (size_t at = made; at < bytes; at += made)
+        memcpy(p.w + at, p.w, made);
     if (stream_bytes) {
         snprintf(name, sizeof name, "stream %s", info->name);
         bench(name, "GB/s", (double)bytes, run_product, &p, true, NULL);
@@ -227,6 +233,7 @@ static void bench_quantized(struct mlt_random *random, uint64_t stream_bytes)
     c.q = test_alloc((size_t)c.columns);
     c.d = test_alloc((size_t)c.columns / 32 * sizeof(float));
     c.sums = test_alloc((size_t)c.columns / 16 * sizeof(int16_t));
+    c.reach = test_alloc((size_t)c.columns / 32 * sizeof(int16_t));
     random_floats(random, VALUES_NORMAL, x, c.columns);
 
     double peaks[MAX_TABLES] = {0};
@@ -259,6 +266,7 @@ static void bench_quantized(struct mlt_random *random, uint64_t stream_bytes)
         run_quantize(&tables[0], &c);
         bench_product(random, (mlt_dtype)dtype, &c, peaks, stream_bytes);
     }
+    free(c.reach);
     free(c.sums);
     free(c.d);
     free(c.q);

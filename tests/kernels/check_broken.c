@@ -44,9 +44,10 @@ static void break_input(const void *input, size_t size)
     (void)sink;
 }
 
-static void broken_quantize(const float *x, int64_t columns, int block, int8_t *q, float *d, int16_t *sums)
+static void broken_quantize(const float *x, int64_t columns, int block, int8_t *q, float *d, int16_t *sums,
+                            int16_t *reach)
 {
-    ((mlt_quantize_kernel *)true_kernel)(x, columns, block, q, d, sums);
+    ((mlt_quantize_kernel *)true_kernel)(x, columns, block, q, d, sums, reach);
     break_input(x, (size_t)columns * sizeof *x);
     break_output(sums, (size_t)columns / 16 * sizeof *sums, sizeof *sums);
 }

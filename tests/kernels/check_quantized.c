@@ -21,7 +21,8 @@ static void run_quantize(const struct mlt_kernels *table, const void *context)
     int8_t *q = guard_output(NULL, columns, COMPARE_BYTES);
     float *d = guard_output(NULL, columns / (size_t)c->block * sizeof(float), COMPARE_FLOATS);
     int16_t *sums = guard_output(NULL, columns / 16 * sizeof(int16_t), COMPARE_BYTES);
-    table->quantize(x, c->columns, c->block, q, d, sums);
+    int16_t *reach = guard_output(NULL, columns / (size_t)c->block * sizeof(int16_t), COMPARE_BYTES);
+    table->quantize(x, c->columns, c->block, q, d, sums, reach);
 }
 
 /* Values whose scaled form lies exactly between two integers, and blocks at the edges of the contract. */
@@ -80,6 +81,15 @@ static void guard_rows(const struct unpack_case *c, const uint8_t *rows[MLT_PANE
     }
 }
 
+/* Adds to the codes of a panel, and to what it says of them. */
+static void add_bias(struct mlt_panel *panel, int columns, int bias)
+{
+    for (int quad = 0; quad < columns / 4; quad++)
+        for (int i = 0; i < 4 * MLT_PANEL_ROWS; i++)
+            panel->q[quad][i / 4][i % 4] = (int8_t)(panel->q[quad][i / 4][i % 4] + bias);
+    panel->bias += bias;
+}
+
 static void run_unpack(const struct mlt_kernels *table, const void *context)
 {
     const struct unpack_case *c = context;
@@ -87,6 +97,7 @@ static void run_unpack(const struct mlt_kernels *table, const void *context)
     guard_rows(c, rows);
     struct mlt_panel *panel = guard_output(c->panel, sizeof *panel, COMPARE_PANELS);
     table->unpack[c->dtype](rows, c->column, c->columns, panel);
+    add_bias(panel, c->columns, -panel->bias);
 }
 
 static void check_unpack(struct check *check, mlt_dtype dtype)
@@ -139,6 +150,7 @@ static struct mlt_act guard_act(const struct dot_case *c)
     act.q = guard_input(act.q, elements);
     act.d = guard_input(act.d, elements / (size_t)act.block * sizeof(float));
     act.sums = guard_input(act.sums, elements / 16 * sizeof(int16_t));
+    act.reach = guard_input(act.reach, elements / (size_t)act.block * sizeof(int16_t));
     return act;
 }
 
@@ -152,7 +164,11 @@ static mlt_dot_kernel *dot_of(const struct mlt_kernels *table, enum mlt_panel_ki
 static void run_dot(const struct mlt_kernels *table, const void *context)
 {
     const struct dot_case *c = context;
-    const struct mlt_panel *panels = guard_input(c->panels, (size_t)c->n_panels * sizeof *panels);
+    static struct mlt_panel biased[MLT_MAX_PANELS];
+    memcpy(biased, c->panels, (size_t)c->n_panels * sizeof *biased);
+    for (int p = 0; table->biased && p < c->n_panels; p++)
+        add_bias(&biased[p], biased[p].columns, MLT_MAX(-biased[p].q_low, 0));
+    const struct mlt_panel *panels = guard_input(biased, (size_t)c->n_panels * sizeof *panels);
     struct mlt_act act = guard_act(c);
     size_t outputs = (size_t)((c->tokens - 1) * c->ld + c->n_panels * MLT_PANEL_ROWS);
     float *y = guard_output(c->y, outputs * sizeof(float), COMPARE_FLOATS);
@@ -167,6 +183,7 @@ static void synthetic_panel(struct mlt_random *random, enum mlt_panel_kind kind,
     panel->kind = kind;
     panel->columns = columns;
     panel->has_min = has_min;
+    panel->bias = 0;
     int8_t *q = &panel->q[0][0][0];
     for (size_t i = 0; i < sizeof panel->q; i++) {
         q[i] = (int8_t)(low + random_below(random, high - low + 1));
@@ -205,19 +222,24 @@ static int act_value(struct mlt_random *random, enum act_mode mode)
 
 /* Activations of c->act_tokens tokens in the given buffers. */
 static void random_act(struct mlt_random *random, struct dot_case *c, enum act_mode mode, int8_t *q, float *d,
-                       int16_t *sums)
+                       int16_t *sums, int16_t *reach)
 {
     int64_t elements = c->act_tokens * c->act.columns;
+    memset(reach, 0, (size_t)(elements / c->act.block) * sizeof *reach);
     for (int64_t i = 0; i < elements; i += 16) {
-        int sum = 0;
-        for (int64_t j = i; j < i + 16; j++)
+        int sum = 0, magnitudes = 0;
+        for (int64_t j = i; j < i + 16; j++) {
             sum += q[j] = (int8_t)act_value(random, mode);
+            magnitudes += abs(q[j]);
+        }
         sums[i / 16] = (int16_t)sum;
+        reach[i / c->act.block] = (int16_t)MLT_MAX(reach[i / c->act.block], magnitudes);
     }
     random_floats(random, mode == ACT_RANDOM ? VALUES_SPECIAL : VALUES_NORMAL, d, elements / c->act.block);
     c->act.q = q;
     c->act.d = d;
     c->act.sums = sums;
+    c->act.reach = reach;
 }
 
 /* One random case of `panels`, which are ready. */
@@ -226,7 +248,7 @@ static void check_dot_case(struct check *check, const struct mlt_panel *panels, 
     enum { MAX_TOKENS = 20, MAX_COLUMNS = 3 * MLT_PANEL_COLUMNS };
     static int8_t q[MAX_TOKENS * MAX_COLUMNS];
     static float d[MAX_TOKENS * MAX_COLUMNS / 32], y[MAX_TOKENS * (MLT_MAX_PANELS * MLT_PANEL_ROWS + 8)];
-    static int16_t sums[MAX_TOKENS * MAX_COLUMNS / 16];
+    static int16_t sums[MAX_TOKENS * MAX_COLUMNS / 16], reach[MAX_TOKENS * MAX_COLUMNS / 32];
     struct mlt_random *random = &check->random;
     struct dot_case c = {.panels = panels, .n_panels = 1 + random_below(random, MLT_MAX_PANELS)};
     c.act.block = panels->kind == MLT_PANEL_BLOCK32 ? 32 : 256;
@@ -238,7 +260,7 @@ static void check_dot_case(struct check *check, const struct mlt_panel *panels, 
     c.ld = c.n_panels * MLT_PANEL_ROWS + random_below(random, 8);
     c.y = y;
     enum act_mode mode = (enum act_mode)random_below(random, ACT_MODES);
-    random_act(random, &c, mode, q, d, sums);
+    random_act(random, &c, mode, q, d, sums, reach);
     random_floats(random, random_below(random, 2) ? VALUES_NORMAL : VALUES_SPECIAL, y, (int64_t)MLT_COUNT(y));
     check_case(check, run_dot, &c,
                "%s: q %d to %d panels %d columns %d column %d token %d tokens %d ld %d mode %d", made_of,
@@ -327,7 +349,7 @@ static void check_rows(struct check *check, mlt_dtype dtype)
     enum { MAX_TOKENS = 3, MAX_COLUMNS = 5 * MLT_PANEL_COLUMNS };
     static int8_t q[MAX_TOKENS * MAX_COLUMNS];
     static float d[MAX_TOKENS * MAX_COLUMNS / 32];
-    static int16_t sums[MAX_TOKENS * MAX_COLUMNS / 16];
+    static int16_t sums[MAX_TOKENS * MAX_COLUMNS / 16], reach[MAX_TOKENS * MAX_COLUMNS / 32];
     const struct mlt_dtype_info *info = mlt_dtype_info(dtype);
     uint8_t *blocks = test_alloc(MLT_PANEL_ROWS * mlt_dtype_row_bytes(dtype, MAX_COLUMNS));
     struct mlt_random *random = &check->random;
@@ -345,7 +367,7 @@ static void check_rows(struct check *check, mlt_dtype dtype)
             c.x.act_tokens = 1 + random_below(random, MAX_TOKENS);
             c.x.token = random_below(random, (int)c.x.act_tokens);
             enum act_mode act = (enum act_mode)random_below(random, ACT_MODES);
-            random_act(random, &c.x, act, q, d, sums);
+            random_act(random, &c.x, act, q, d, sums, reach);
             random_blocks(random, dtype, (enum block_mode)mode, blocks, columns * MLT_PANEL_ROWS);
             check_case(check, run_rows, &c, "columns %d rows %d mode %d activations %d", (int)columns,
                        c.w.rows, mode, (int)act);

@@ -33,7 +33,8 @@ static int8x16_t quantize16(const float *x, float scale)
     return vmaxq_s8(vcombine_s8(vqmovn_s16(ab), vqmovn_s16(cd)), vdupq_n_s8(-127));
 }
 
-void mlt_quantize_neon(const float *x, int64_t columns, int block, int8_t *q, float *d, int16_t *sums)
+void mlt_quantize_neon(const float *x, int64_t columns, int block, int8_t *q, float *d, int16_t *sums,
+                       int16_t *reach)
 {
     const uint32_t zero_below = mlt_float_bits(0x1p-100f), infinity = mlt_float_bits(INFINITY);
     for (int64_t at = 0; at < columns; at += block) {
@@ -42,14 +43,18 @@ void mlt_quantize_neon(const float *x, int64_t columns, int block, int8_t *q, fl
             d[at / block] = bits >= infinity ? NAN : 0.0f;
             memset(q + at, 0, (size_t)block);
             memset(sums + at / 16, 0, (size_t)block / 16 * sizeof *sums);
+            reach[at / block] = 0;
             continue;
         }
         float largest = mlt_bits_to_float(bits), scale = 127.0f / largest;
         d[at / block] = largest / 127.0f;
+        int16_t most = 0;
         for (int64_t i = at; i < at + block; i += 16) {
             int8x16_t codes = quantize16(x + i, scale);
             vst1q_s8(q + i, codes);
             sums[i / 16] = vaddlvq_s8(codes);
+            most = MLT_MAX(most, (int16_t)vaddlvq_u8(vreinterpretq_u8_s8(vabsq_s8(codes))));
         }
+        reach[at / block] = most;
     }
 }

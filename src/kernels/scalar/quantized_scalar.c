@@ -8,6 +8,8 @@
 #include "kernels/math.h"
 #include "tensor/unpack.h"
 
+#include <stdlib.h>
+
 /* Below this a block counts as zero: 127 / a must stay finite. */
 #define ACT_MIN 0x1p-100f
 
@@ -35,15 +37,20 @@ static void quantize_block(const float *x, int n, int8_t *q, float *d)
     }
 }
 
-static void quantize(const float *x, int64_t columns, int block, int8_t *q, float *d, int16_t *sums)
+static void quantize(const float *x, int64_t columns, int block, int8_t *q, float *d, int16_t *sums,
+                     int16_t *reach)
 {
+    memset(reach, 0, (size_t)(columns / block) * sizeof *reach);
     for (int64_t i = 0; i < columns; i += block)
         quantize_block(x + i, block, q + i, d + i / block);
     for (int64_t i = 0; i < columns; i += 16) {
-        int sum = 0;
-        for (int j = 0; j < 16; j++)
+        int sum = 0, magnitudes = 0;
+        for (int j = 0; j < 16; j++) {
             sum += q[i + j];
+            magnitudes += abs(q[i + j]);
+        }
         sums[i / 16] = (int16_t)sum;
+        if (magnitudes > reach[i / block]) reach[i / block] = (int16_t)magnitudes;
     }
 }
 
@@ -70,6 +77,7 @@ static void unpack(mlt_dtype dtype, const uint8_t *const rows[MLT_PANEL_ROWS], i
     const struct mlt_dtype_info *info = mlt_dtype_info(dtype);
     panel->columns = columns;
     panel->has_min = traits->has_min;
+    panel->bias = 0;
     panel->q_low = traits->q_low;
     panel->q_high = traits->q_high;
     panel->kind = traits->groups == 1   ? MLT_PANEL_BLOCK32

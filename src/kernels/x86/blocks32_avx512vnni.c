@@ -7,5 +7,6 @@
 
 void mlt_avx512_vnni_blocks32(struct mlt_kernels *table)
 {
+    set_unpack32(table);
     set_rows32(table);
 }

@@ -12,6 +12,9 @@
 /* Signed codes are multiplied as they are: 0 is taken off them. */
 enum { SIGNED_LOW = 0 };
 
+/* Panels keep their codes as they are. */
+enum { BIASED_PANELS = 0 };
+
 /* sum + u . x for unsigned codes up to `span`; with `scaled`, sum + scale * (u . x). */
 INLINE vi add_dot16(vi sum, struct vi4 u, const int8_t *x, int span, bool scaled, vi scale)
 {

@@ -11,6 +11,9 @@
 /* vpdpbusd wants unsigned codes: signed ones are multiplied as q - SIGNED_LOW. */
 enum { SIGNED_LOW = -128 };
 
+/* So do panels. */
+enum { BIASED_PANELS = 1 };
+
 /* sum + u . x for unsigned codes up to `span`; with `scaled`, sum + scale * (u . x). */
 INLINE vi add_dot16(vi sum, struct vi4 u, const int8_t *x, int span, bool scaled, vi scale)
 {

@@ -1,12 +1,19 @@
 /*
  * Integer dot products of panels with AVX-512 VNNI: a lane is a row.
  *
- * vpdpbusd multiplies unsigned with signed bytes, so weights become w + 128, and sums start at -128 times the
- * sum of x.
+ * vpdpbusd multiplies unsigned with signed bytes. Panels of this level hold unsigned codes, q + bias, so a
+ * sum starts at -bias times the sum of x and nothing else is spent on signs.
  *
- * Tiles are two panels by four tokens, so that a broadcast serves two products and a load of weights four;
- * with one panel or one token fewer registers are used. Accumulators have names of their own, since compilers
- * leave arrays of them in memory; conditions on a tile's size are decided when it is compiled.
+ * A tile is two panels by six tokens: twelve sums hide the instruction's latency, and a load of weights
+ * serves six products, a broadcast two. Two panels stay in the first-level cache while a few tokens pass by,
+ * copied to one place beside what is known of them.
+ *
+ * A superblock's sums are multiplied with the scales of their groups. Where a sum is known to fit 16 bits,
+ * one vpdpwssd does this, else two instructions, one of which counts twice. Codes are centred for it: q -
+ * centre is multiplied instead of q, and centre * (sum over groups of scale * sum of x) is given back.
+ *
+ * Sums have names of their own, since compilers leave arrays of them in memory; conditions on a tile's size
+ * are decided when it is compiled.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -14,17 +21,49 @@
 
 #include <string.h>
 
-enum { OFFSET = -128 };
+enum {
+    TILE_TOKENS = 6,
+    BLOCK_TOKENS = 4 * TILE_TOKENS, /* two panels and so many tokens fit a first-level cache of 48 KB */
+    FEW_TOKENS = 2,                 /* a smaller tile */
+    GROUPS = MLT_PANEL_COLUMNS / 16,
+};
 
 #define TILE_FUNCTION static inline __attribute__((always_inline)) void
 
-/* The tokens of a tile (the first, or four) from the panel's first column on. */
-struct tokens {
-    const int8_t *x[4];
-    const float *d[4];
-    float *y[4];
-    int32_t start[4][16];             /* OFFSET * (sum of x), a group each */
-    _Alignas(16) int16_t sums[4][16]; /* sum of x, a group each (of 32 columns: the first 8) */
+/* Does DO(i) for every token i of a tile. */
+#define FOR_TOKENS(DO)                                                                                       \
+    DO(0)                                                                                                    \
+    DO(1)                                                                                                    \
+    if (n_tokens == TILE_TOKENS) {                                                                           \
+        DO(2)                                                                                                \
+        DO(3)                                                                                                \
+        DO(4)                                                                                                \
+        DO(5)                                                                                                \
+    }
+
+/* A token from the panels' first column on. Groups are of 16 columns, or of 32: then the first 8 are used. */
+struct token {
+    _Alignas(64) int8_t x[MLT_PANEL_COLUMNS];
+    _Alignas(64) int32_t start[GROUPS]; /* where a sum starts */
+    _Alignas(32) int16_t sums[GROUPS];  /* of x */
+    float d[MLT_PANEL_COLUMNS / 32];
+    int reach; /* struct mlt_act */
+};
+
+/* What a superblock's sums are multiplied with, from a panel's scales and mins. */
+struct factors {
+    _Alignas(64) int32_t scale[GROUPS][MLT_PANEL_ROWS];      /* the low 16 bits */
+    _Alignas(64) int32_t centre[GROUPS / 2][MLT_PANEL_ROWS]; /* centre * scale of two groups, 16 bits each */
+    _Alignas(64) int32_t min[GROUPS / 2][MLT_PANEL_ROWS];    /* of two groups, 16 bits each */
+};
+
+/* What the tiles of a call have in common. */
+struct call {
+    const struct mlt_panel *panels;
+    const struct factors *factors; /* of each panel; for superblocks */
+    int group;                     /* columns */
+    bool centred;
+    int widest; /* the largest |q - centre| */
 };
 
 static inline int32_t load_dword(const void *p)
@@ -34,299 +73,328 @@ static inline int32_t load_dword(const void *p)
     return value;
 }
 
-/* Four columns of sixteen rows, + 128. */
-static inline __m512i load_weights(const int8_t *w)
+static inline __m512i broadcast(const void *four_bytes)
 {
-    return _mm512_xor_si512(_mm512_load_si512(w), _mm512_set1_epi8(-128));
+    return _mm512_set1_epi32(load_dword(four_bytes));
 }
 
-static inline __m512i broadcast4(const int8_t *x)
+/* Whole panels have constants where others have variables. */
+static inline __attribute__((always_inline)) void load_columns(struct token *out, const int8_t *x,
+                                                               int columns)
 {
-    return _mm512_set1_epi32(load_dword(x));
+    int i = 0;
+#pragma GCC unroll 4
+    for (; i + 64 <= columns; i += 64)
+        _mm512_store_si512(out->x + i, _mm512_loadu_si512(x + i));
+    if (i < columns)
+        _mm256_store_si256((__m256i *)(out->x + i), _mm256_loadu_si256((const __m256i *)(x + i)));
 }
 
-/* Entry i becomes token t. `pairs`: groups are of 32 columns, else of 16. */
-static inline void load_token(struct tokens *tokens, int i, const struct mlt_act *act, int64_t t,
-                              int64_t column, int columns, bool pairs, float *y)
+static inline void load_token(struct token *out, const struct mlt_act *act, int64_t t, int64_t column,
+                              int columns, int group, int start)
 {
     const int16_t *sums = act->sums + t * (act->columns / 16) + column / 16;
-    tokens->x[i] = act->q + t * act->columns + column;
-    tokens->d[i] = act->d + t * (act->columns / act->block) + column / act->block;
-    tokens->y[i] = y;
-    __mmask16 present = (__mmask16)((1u << columns / 16) - 1);
-    __m256i v = _mm256_maskz_loadu_epi16(present, sums);
-    if (pairs) {
+    const int64_t block = t * (act->columns / act->block) + column / act->block;
+    const int8_t *x = act->q + t * act->columns + column;
+    if (columns == MLT_PANEL_COLUMNS)
+        load_columns(out, x, MLT_PANEL_COLUMNS);
+    else
+        load_columns(out, x, columns);
+    _mm256_storeu_ps(out->d,
+                     _mm256_maskz_loadu_ps((__mmask8)((1u << columns / act->block) - 1), act->d + block));
+    out->reach = act->reach[block];
+    __m256i v = _mm256_maskz_loadu_epi16((__mmask16)((1u << columns / 16) - 1), sums);
+    if (group == 32) {
         __m256i sums32 = _mm256_madd_epi16(v, _mm256_set1_epi16(1));
-        _mm256_storeu_si256((__m256i *)tokens->start[i], _mm256_madd_epi16(v, _mm256_set1_epi16(OFFSET)));
-        _mm_store_si128((__m128i *)tokens->sums[i], _mm256_cvtepi32_epi16(sums32));
+        _mm256_store_si256((__m256i *)out->start, _mm256_madd_epi16(v, _mm256_set1_epi16((short)start)));
+        _mm_store_si128((__m128i *)out->sums, _mm256_cvtepi32_epi16(sums32));
     } else {
-        __m512i sums16 = _mm512_cvtepi16_epi32(v);
-        _mm512_storeu_si512(tokens->start[i], _mm512_mullo_epi32(sums16, _mm512_set1_epi32(OFFSET)));
-        _mm256_storeu_si256((__m256i *)tokens->sums[i], v);
+        _mm512_store_si512(out->start,
+                           _mm512_mullo_epi32(_mm512_cvtepi16_epi32(v), _mm512_set1_epi32(start)));
+        _mm256_store_si256((__m256i *)out->sums, v);
     }
 }
 
-/* Sums of one tile, a<p><t> of panel p and token t. */
+/* ---- Sums of one group ---- */
+
+/* a<i> of the first panel and token i, b<i> of the second. */
 struct sums {
-    __m512i a00, a01, a02, a03, a10, a11, a12, a13;
+    __m512i a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5;
 };
 
-TILE_FUNCTION start_sums(struct sums *s, int n_panels, int n_tokens, const struct tokens *tokens, int group)
-{
-    s->a00 = _mm512_set1_epi32(tokens->start[0][group]);
-    if (n_panels > 1) s->a10 = s->a00;
-    if (n_tokens == 1) return;
-    s->a01 = _mm512_set1_epi32(tokens->start[1][group]);
-    s->a02 = _mm512_set1_epi32(tokens->start[2][group]);
-    s->a03 = _mm512_set1_epi32(tokens->start[3][group]);
-    if (n_panels == 1) return;
-    s->a11 = s->a01;
-    s->a12 = s->a02;
-    s->a13 = s->a03;
-}
+struct outputs {
+    __m512 a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5;
+};
 
-TILE_FUNCTION add_quad(struct sums *s, int n_panels, int n_tokens, const int8_t *w0, const int8_t *w1,
-                       const struct tokens *tokens, int column)
-{
-    __m512i v0 = load_weights(w0), v1 = v0;
-    if (n_panels > 1) v1 = load_weights(w1);
-    __m512i x = broadcast4(tokens->x[0] + column);
-    s->a00 = _mm512_dpbusd_epi32(s->a00, v0, x);
-    if (n_panels > 1) s->a10 = _mm512_dpbusd_epi32(s->a10, v1, x);
-    if (n_tokens == 1) return;
-    x = broadcast4(tokens->x[1] + column);
-    s->a01 = _mm512_dpbusd_epi32(s->a01, v0, x);
-    if (n_panels > 1) s->a11 = _mm512_dpbusd_epi32(s->a11, v1, x);
-    x = broadcast4(tokens->x[2] + column);
-    s->a02 = _mm512_dpbusd_epi32(s->a02, v0, x);
-    if (n_panels > 1) s->a12 = _mm512_dpbusd_epi32(s->a12, v1, x);
-    x = broadcast4(tokens->x[3] + column);
-    s->a03 = _mm512_dpbusd_epi32(s->a03, v0, x);
-    if (n_panels > 1) s->a13 = _mm512_dpbusd_epi32(s->a13, v1, x);
-}
-
-/* The products of one group of 32 or 16 columns from `column` on. */
+/* The products of the group of `columns` columns from `column` on. */
 TILE_FUNCTION sum_group(struct sums *s, int n_panels, int n_tokens, const struct mlt_panel *p0,
-                        const struct mlt_panel *p1, const struct tokens *tokens, int column,
-                        int group_columns)
+                        const struct mlt_panel *p1, const struct token *tokens, int column, int columns)
 {
-    start_sums(s, n_panels, n_tokens, tokens, column / group_columns);
-    const int8_t *w0 = p0->q[column / 4][0], *w1 = p1->q[column / 4][0];
+    const int group = column / columns;
+#define START(i)                                                                                             \
+    s->a##i = _mm512_set1_epi32(tokens[i].start[group]);                                                     \
+    if (n_panels > 1) s->b##i = s->a##i;
+    FOR_TOKENS(START)
+#undef START
+    const int8_t(*w0)[MLT_PANEL_ROWS][4] = &p0->q[column / 4], (*w1)[MLT_PANEL_ROWS][4] = &p1->q[column / 4];
+    const int8_t *x = tokens->x + column;
 #pragma GCC unroll 8
-    for (int i = 0; i < group_columns / 4; i++)
-        add_quad(s, n_panels, n_tokens, w0 + 64 * i, w1 + 64 * i, tokens, column + 4 * i);
+    for (int quad = 0; quad < columns / 4; quad++) {
+        __m512i v0 = _mm512_load_si512(w0[quad]), v1 = v0;
+        if (n_panels > 1) v1 = _mm512_load_si512(w1[quad]);
+#define MULTIPLY(i)                                                                                          \
+    {                                                                                                        \
+        __m512i four = broadcast(x + (i) * (int)sizeof(struct token) + 4 * quad);                            \
+        s->a##i = _mm512_dpbusd_epi32(s->a##i, v0, four);                                                    \
+        if (n_panels > 1) s->b##i = _mm512_dpbusd_epi32(s->b##i, v1, four);                                  \
+    }
+        FOR_TOKENS(MULTIPLY)
+#undef MULTIPLY
+    }
+}
+
+/* ---- Outputs ---- */
+
+TILE_FUNCTION load_outputs(struct outputs *y, int n_panels, int n_tokens, float *const rows[TILE_TOKENS])
+{
+#define LOAD(i)                                                                                              \
+    y->a##i = _mm512_loadu_ps(rows[i]);                                                                      \
+    if (n_panels > 1) y->b##i = _mm512_loadu_ps(rows[i] + MLT_PANEL_ROWS);
+    FOR_TOKENS(LOAD)
+#undef LOAD
+}
+
+TILE_FUNCTION store_outputs(const struct outputs *y, int n_panels, int n_tokens,
+                            float *const rows[TILE_TOKENS])
+{
+#define STORE(i)                                                                                             \
+    _mm512_storeu_ps(rows[i], y->a##i);                                                                      \
+    if (n_panels > 1) _mm512_storeu_ps(rows[i] + MLT_PANEL_ROWS, y->b##i);
+    FOR_TOKENS(STORE)
+#undef STORE
+}
+
+/* fma(d * dx, sum, y) */
+static inline __m512 add_product(__m512 y, __m512i sum, __m512 d, float dx)
+{
+    return _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(dx)), _mm512_cvtepi32_ps(sum), y);
+}
+
+/* fma(-(m * dx), sum, y) */
+static inline __m512 subtract_product(__m512 y, __m512i sum, __m512 m, float dx)
+{
+    return _mm512_fnmadd_ps(_mm512_mul_ps(m, _mm512_set1_ps(dx)), _mm512_cvtepi32_ps(sum), y);
 }
 
 /* ---- Blocks of 32 ---- */
 
-struct outputs {
-    __m512 y00, y01, y02, y03, y10, y11, y12, y13;
-};
-
-/* fma(d * dx, sum, y), then the same for the min. */
-static inline __m512 add_block(__m512 y, __m512i sum, bool has_min, const struct mlt_panel *panel, int block,
-                               float dx, int xsum)
-{
-    __m512 d = _mm512_mul_ps(_mm512_load_ps(panel->d[block]), _mm512_set1_ps(dx));
-    y = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(sum), y);
-    if (!has_min) return y;
-    __m512 m = _mm512_mul_ps(_mm512_load_ps(panel->m[block]), _mm512_set1_ps(dx));
-    return _mm512_fmadd_ps(m, _mm512_set1_ps((float)xsum), y);
-}
-
-TILE_FUNCTION load_outputs(struct outputs *y, int n_panels, int n_tokens, const struct tokens *tokens,
-                           int at1)
-{
-    y->y00 = _mm512_loadu_ps(tokens->y[0]);
-    if (n_panels > 1) y->y10 = _mm512_loadu_ps(tokens->y[0] + at1);
-    if (n_tokens == 1) return;
-    y->y01 = _mm512_loadu_ps(tokens->y[1]);
-    y->y02 = _mm512_loadu_ps(tokens->y[2]);
-    y->y03 = _mm512_loadu_ps(tokens->y[3]);
-    if (n_panels == 1) return;
-    y->y11 = _mm512_loadu_ps(tokens->y[1] + at1);
-    y->y12 = _mm512_loadu_ps(tokens->y[2] + at1);
-    y->y13 = _mm512_loadu_ps(tokens->y[3] + at1);
-}
-
-TILE_FUNCTION store_outputs(const struct outputs *y, int n_panels, int n_tokens, const struct tokens *tokens,
-                            int at1)
-{
-    _mm512_storeu_ps(tokens->y[0], y->y00);
-    if (n_panels > 1) _mm512_storeu_ps(tokens->y[0] + at1, y->y10);
-    if (n_tokens == 1) return;
-    _mm512_storeu_ps(tokens->y[1], y->y01);
-    _mm512_storeu_ps(tokens->y[2], y->y02);
-    _mm512_storeu_ps(tokens->y[3], y->y03);
-    if (n_panels == 1) return;
-    _mm512_storeu_ps(tokens->y[1] + at1, y->y11);
-    _mm512_storeu_ps(tokens->y[2] + at1, y->y12);
-    _mm512_storeu_ps(tokens->y[3] + at1, y->y13);
-}
-
 TILE_FUNCTION tile_block32(int n_panels, int n_tokens, bool has_min, const struct mlt_panel *p0,
-                           const struct tokens *tokens)
+                           const struct token *tokens, float *const rows[TILE_TOKENS])
 {
     const struct mlt_panel *p1 = p0 + (n_panels - 1);
     struct sums s;
     struct outputs y;
-    load_outputs(&y, n_panels, n_tokens, tokens, 16);
+    load_outputs(&y, n_panels, n_tokens, rows);
+#pragma GCC unroll 1
     for (int b = 0; b < p0->columns / 32; b++) {
         sum_group(&s, n_panels, n_tokens, p0, p1, tokens, 32 * b, 32);
-        y.y00 = add_block(y.y00, s.a00, has_min, p0, b, tokens->d[0][b], tokens->sums[0][b]);
-        if (n_panels > 1)
-            y.y10 = add_block(y.y10, s.a10, has_min, p1, b, tokens->d[0][b], tokens->sums[0][b]);
-        if (n_tokens == 1) continue;
-        y.y01 = add_block(y.y01, s.a01, has_min, p0, b, tokens->d[1][b], tokens->sums[1][b]);
-        y.y02 = add_block(y.y02, s.a02, has_min, p0, b, tokens->d[2][b], tokens->sums[2][b]);
-        y.y03 = add_block(y.y03, s.a03, has_min, p0, b, tokens->d[3][b], tokens->sums[3][b]);
-        if (n_panels == 1) continue;
-        y.y11 = add_block(y.y11, s.a11, has_min, p1, b, tokens->d[1][b], tokens->sums[1][b]);
-        y.y12 = add_block(y.y12, s.a12, has_min, p1, b, tokens->d[2][b], tokens->sums[2][b]);
-        y.y13 = add_block(y.y13, s.a13, has_min, p1, b, tokens->d[3][b], tokens->sums[3][b]);
+        __m512 d0 = _mm512_load_ps(p0->d[b]), d1 = _mm512_load_ps(p1->d[b]);
+#define ADD(i)                                                                                               \
+    y.a##i = add_product(y.a##i, s.a##i, d0, tokens[i].d[b]);                                                \
+    if (n_panels > 1) y.b##i = add_product(y.b##i, s.b##i, d1, tokens[i].d[b]);
+        FOR_TOKENS(ADD)
+#undef ADD
+        if (!has_min) continue;
+        __m512 m0 = _mm512_load_ps(p0->m[b]), m1 = _mm512_load_ps(p1->m[b]);
+#define ADD_MIN(i)                                                                                           \
+    {                                                                                                        \
+        __m512 xsum = _mm512_set1_ps((float)tokens[i].sums[b]), dx = _mm512_set1_ps(tokens[i].d[b]);         \
+        y.a##i = _mm512_fmadd_ps(_mm512_mul_ps(m0, dx), xsum, y.a##i);                                       \
+        if (n_panels > 1) y.b##i = _mm512_fmadd_ps(_mm512_mul_ps(m1, dx), xsum, y.b##i);                     \
     }
-    store_outputs(&y, n_panels, n_tokens, tokens, 16);
+        FOR_TOKENS(ADD_MIN)
+#undef ADD_MIN
+    }
+    store_outputs(&y, n_panels, n_tokens, rows);
 }
 
 /* ---- Superblocks of 256 ---- */
+
+static inline __m512i pair_of(const int32_t first[MLT_PANEL_ROWS], const int32_t second[MLT_PANEL_ROWS])
+{
+    return _mm512_or_si512(_mm512_and_si512(_mm512_load_si512(first), _mm512_set1_epi32(0xffff)),
+                           _mm512_slli_epi32(_mm512_load_si512(second), 16));
+}
+
+static inline void load_factors(struct factors *out, const struct mlt_panel *panel, int groups, int centre)
+{
+    for (int g = 0; g < groups; g += 2) {
+        for (int i = g; i < g + 2; i++) {
+            __m512i scale = _mm512_load_si512(panel->scale[i]);
+            _mm512_store_si512(out->scale[i], _mm512_and_si512(scale, _mm512_set1_epi32(0xffff)));
+        }
+        __m512i pair = pair_of(panel->scale[g], panel->scale[g + 1]);
+        _mm512_store_si512(out->centre[g / 2], _mm512_mullo_epi16(pair, _mm512_set1_epi16((short)centre)));
+        if (panel->has_min) _mm512_store_si512(out->min[g / 2], pair_of(panel->min[g], panel->min[g + 1]));
+    }
+}
+
+/* s = the sum over groups of factor * (sum of x), from pairs of groups. */
+TILE_FUNCTION weigh_sums(struct sums *s, int n_panels, int n_tokens, int groups,
+                         const int32_t (*pairs0)[MLT_PANEL_ROWS], const int32_t (*pairs1)[MLT_PANEL_ROWS],
+                         const struct token *tokens)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    *s = (struct sums){zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero};
+#pragma GCC unroll 1
+    for (int g = 0; g < groups / 2; g++) {
+        __m512i f0 = _mm512_load_si512(pairs0[g]), f1 = f0;
+        if (n_panels > 1) f1 = _mm512_load_si512(pairs1[g]);
+#define WEIGH(i)                                                                                             \
+    {                                                                                                        \
+        __m512i xsums = broadcast(&tokens[i].sums[2 * g]);                                                   \
+        s->a##i = _mm512_dpwssd_epi32(s->a##i, f0, xsums);                                                   \
+        if (n_panels > 1) s->b##i = _mm512_dpwssd_epi32(s->b##i, f1, xsums);                                 \
+    }
+        FOR_TOKENS(WEIGH)
+#undef WEIGH
+    }
+}
 
 static inline __m512i add_scaled(__m512i isum, __m512i sum, __m512i scale)
 {
     return _mm512_add_epi32(isum, _mm512_mullo_epi32(sum, scale));
 }
 
-/* msum + min . xsum for two groups: all are 16-bit numbers. */
-static inline __m512i add_mins(__m512i msum, __m512i mins, const int16_t *xsums)
+/* narrow: all sums of groups fit 16 bits. */
+TILE_FUNCTION tile_super(int n_panels, int n_tokens, int group, bool narrow, bool centred, bool has_min,
+                         const struct mlt_panel *p0, const struct factors *f0, const struct token *tokens,
+                         float *const rows[TILE_TOKENS])
 {
-    return _mm512_dpwssd_epi32(msum, mins, _mm512_set1_epi32(load_dword(xsums)));
-}
-
-static inline __m512i min_pair(const struct mlt_panel *panel, int group)
-{
-    return _mm512_or_si512(_mm512_load_si512(panel->min[group]),
-                           _mm512_slli_epi32(_mm512_load_si512(panel->min[group + 1]), 16));
-}
-
-static inline __m512 add_super(__m512 y, __m512i isum, const struct mlt_panel *panel, float dx)
-{
-    __m512 d = _mm512_mul_ps(_mm512_load_ps(panel->d[0]), _mm512_set1_ps(dx));
-    return _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(isum), y);
-}
-
-static inline __m512 subtract_mins(__m512 y, __m512i msum, const struct mlt_panel *panel, float dx)
-{
-    __m512 m = _mm512_mul_ps(_mm512_load_ps(panel->m[0]), _mm512_set1_ps(dx));
-    return _mm512_fnmadd_ps(m, _mm512_cvtepi32_ps(msum), y);
-}
-
-TILE_FUNCTION tile_super(int n_panels, int n_tokens, int group, const struct mlt_panel *p0,
-                         const struct tokens *tokens)
-{
+    const int groups = MLT_PANEL_COLUMNS / group;
     const struct mlt_panel *p1 = p0 + (n_panels - 1);
+    const struct factors *f1 = f0 + (n_panels - 1);
     const __m512i zero = _mm512_setzero_si512();
-    struct sums s, i = {zero, zero, zero, zero, zero, zero, zero, zero}, m = i;
+    struct sums s, sum = {zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero};
     struct outputs y;
-    for (int g = 0; g < MLT_PANEL_COLUMNS / group; g++) {
+    if (centred) weigh_sums(&sum, n_panels, n_tokens, groups, f0->centre, f1->centre, tokens);
+#pragma GCC unroll 1
+    for (int g = 0; g < groups; g++) {
         sum_group(&s, n_panels, n_tokens, p0, p1, tokens, group * g, group);
-        __m512i scale0 = _mm512_load_si512(p0->scale[g]), scale1 = _mm512_load_si512(p1->scale[g]);
-        i.a00 = add_scaled(i.a00, s.a00, scale0);
-        if (n_panels > 1) i.a10 = add_scaled(i.a10, s.a10, scale1);
-        if (n_tokens == 1) continue;
-        i.a01 = add_scaled(i.a01, s.a01, scale0);
-        i.a02 = add_scaled(i.a02, s.a02, scale0);
-        i.a03 = add_scaled(i.a03, s.a03, scale0);
-        if (n_panels == 1) continue;
-        i.a11 = add_scaled(i.a11, s.a11, scale1);
-        i.a12 = add_scaled(i.a12, s.a12, scale1);
-        i.a13 = add_scaled(i.a13, s.a13, scale1);
-    }
-    load_outputs(&y, n_panels, n_tokens, tokens, 16);
-    y.y00 = add_super(y.y00, i.a00, p0, *tokens->d[0]);
-    if (n_panels > 1) y.y10 = add_super(y.y10, i.a10, p1, *tokens->d[0]);
-    if (n_tokens > 1) {
-        y.y01 = add_super(y.y01, i.a01, p0, *tokens->d[1]);
-        y.y02 = add_super(y.y02, i.a02, p0, *tokens->d[2]);
-        y.y03 = add_super(y.y03, i.a03, p0, *tokens->d[3]);
-    }
-    if (n_panels > 1 && n_tokens > 1) {
-        y.y11 = add_super(y.y11, i.a11, p1, *tokens->d[1]);
-        y.y12 = add_super(y.y12, i.a12, p1, *tokens->d[2]);
-        y.y13 = add_super(y.y13, i.a13, p1, *tokens->d[3]);
-    }
-    if (p0->has_min) {
-        for (int g = 0; g < MLT_PANEL_COLUMNS / group; g += 2) {
-            __m512i min0 = min_pair(p0, g), min1 = min0;
-            m.a00 = add_mins(m.a00, min0, &tokens->sums[0][g]);
-            if (n_panels > 1) {
-                min1 = min_pair(p1, g);
-                m.a10 = add_mins(m.a10, min1, &tokens->sums[0][g]);
-            }
-            if (n_tokens == 1) continue;
-            m.a01 = add_mins(m.a01, min0, &tokens->sums[1][g]);
-            m.a02 = add_mins(m.a02, min0, &tokens->sums[2][g]);
-            m.a03 = add_mins(m.a03, min0, &tokens->sums[3][g]);
-            if (n_panels == 1) continue;
-            m.a11 = add_mins(m.a11, min1, &tokens->sums[1][g]);
-            m.a12 = add_mins(m.a12, min1, &tokens->sums[2][g]);
-            m.a13 = add_mins(m.a13, min1, &tokens->sums[3][g]);
-        }
-        y.y00 = subtract_mins(y.y00, m.a00, p0, *tokens->d[0]);
-        if (n_panels > 1) y.y10 = subtract_mins(y.y10, m.a10, p1, *tokens->d[0]);
-        if (n_tokens > 1) {
-            y.y01 = subtract_mins(y.y01, m.a01, p0, *tokens->d[1]);
-            y.y02 = subtract_mins(y.y02, m.a02, p0, *tokens->d[2]);
-            y.y03 = subtract_mins(y.y03, m.a03, p0, *tokens->d[3]);
-        }
-        if (n_panels > 1 && n_tokens > 1) {
-            y.y11 = subtract_mins(y.y11, m.a11, p1, *tokens->d[1]);
-            y.y12 = subtract_mins(y.y12, m.a12, p1, *tokens->d[2]);
-            y.y13 = subtract_mins(y.y13, m.a13, p1, *tokens->d[3]);
+        if (narrow) {
+            __m512i scale0 = _mm512_load_si512(f0->scale[g]), scale1 = _mm512_load_si512(f1->scale[g]);
+#define SCALE(i)                                                                                             \
+    sum.a##i = _mm512_dpwssd_epi32(sum.a##i, s.a##i, scale0);                                                \
+    if (n_panels > 1) sum.b##i = _mm512_dpwssd_epi32(sum.b##i, s.b##i, scale1);
+            FOR_TOKENS(SCALE)
+#undef SCALE
+        } else {
+            __m512i scale0 = _mm512_load_si512(p0->scale[g]), scale1 = _mm512_load_si512(p1->scale[g]);
+#define SCALE(i)                                                                                             \
+    sum.a##i = add_scaled(sum.a##i, s.a##i, scale0);                                                         \
+    if (n_panels > 1) sum.b##i = add_scaled(sum.b##i, s.b##i, scale1);
+            FOR_TOKENS(SCALE)
+#undef SCALE
         }
     }
-    store_outputs(&y, n_panels, n_tokens, tokens, 16);
+    load_outputs(&y, n_panels, n_tokens, rows);
+    __m512 d0 = _mm512_load_ps(p0->d[0]), d1 = _mm512_load_ps(p1->d[0]);
+#define ADD(i)                                                                                               \
+    y.a##i = add_product(y.a##i, sum.a##i, d0, *tokens[i].d);                                                \
+    if (n_panels > 1) y.b##i = add_product(y.b##i, sum.b##i, d1, *tokens[i].d);
+    FOR_TOKENS(ADD)
+#undef ADD
+    if (has_min) {
+        weigh_sums(&s, n_panels, n_tokens, groups, f0->min, f1->min, tokens);
+        __m512 m0 = _mm512_load_ps(p0->m[0]), m1 = _mm512_load_ps(p1->m[0]);
+#define SUBTRACT(i)                                                                                          \
+    y.a##i = subtract_product(y.a##i, s.a##i, m0, *tokens[i].d);                                             \
+    if (n_panels > 1) y.b##i = subtract_product(y.b##i, s.b##i, m1, *tokens[i].d);
+        FOR_TOKENS(SUBTRACT)
+#undef SUBTRACT
+    }
+    store_outputs(&y, n_panels, n_tokens, rows);
 }
 
 /* ---- All tiles of a call ---- */
 
-enum { GROUP_NONE = 0 }; /* blocks of 32, else the columns of a group */
-
-TILE_FUNCTION run_tile(int n_panels, int n_tokens, int group, const struct mlt_panel *panels,
-                       const struct tokens *tokens)
+TILE_FUNCTION run_super(int n_panels, int n_tokens, int group, const struct call *call, int panel,
+                        bool narrow, const struct token *tokens, float *const rows[TILE_TOKENS])
 {
-    if (group == GROUP_NONE && panels->has_min)
-        tile_block32(n_panels, n_tokens, true, panels, tokens);
-    else if (group == GROUP_NONE)
-        tile_block32(n_panels, n_tokens, false, panels, tokens);
+    const struct mlt_panel *p = call->panels + panel;
+    const struct factors *f = call->factors + panel;
+    const bool min = p->has_min;
+    if (narrow && call->centred)
+        tile_super(n_panels, n_tokens, group, true, true, true, p, f, tokens, rows);
+    else if (narrow && min)
+        tile_super(n_panels, n_tokens, group, true, false, true, p, f, tokens, rows);
+    else if (narrow)
+        tile_super(n_panels, n_tokens, group, true, false, false, p, f, tokens, rows);
+    else if (call->centred)
+        tile_super(n_panels, n_tokens, group, false, true, true, p, f, tokens, rows);
+    else if (min)
+        tile_super(n_panels, n_tokens, group, false, false, true, p, f, tokens, rows);
     else
-        tile_super(n_panels, n_tokens, group, panels, tokens);
+        tile_super(n_panels, n_tokens, group, false, false, false, p, f, tokens, rows);
 }
 
-/*
- * Tokens are taken by four, the last one to three as four with the last one repeated: the same result is then
- * stored twice. All panels stay in the first-level cache while the tokens pass by once.
- */
-TILE_FUNCTION dot_panels(int group, const struct mlt_panel *panels, int n_panels, int64_t column,
+/* Whether sums of a group fit 16 bits for all tokens of a tile. */
+static inline bool is_narrow(const struct call *call, int n_tokens, const struct token *tokens)
+{
+    int reach = 0;
+    for (int i = 0; i < n_tokens; i++)
+        reach = MLT_MAX(reach, tokens[i].reach);
+    return call->widest * (call->group / 16) * reach <= INT16_MAX;
+}
+
+TILE_FUNCTION run_tile(int n_panels, int n_tokens, bool blocks, int group, const struct call *call, int panel,
+                       const struct token *tokens, float *const rows[TILE_TOKENS])
+{
+    const struct mlt_panel *p = call->panels + panel;
+    if (blocks && p->has_min)
+        tile_block32(n_panels, n_tokens, true, p, tokens, rows);
+    else if (blocks)
+        tile_block32(n_panels, n_tokens, false, p, tokens, rows);
+    else
+        run_super(n_panels, n_tokens, group, call, panel, is_narrow(call, n_tokens, tokens), tokens, rows);
+}
+
+/* Tokens past the last one of a tile are copies of it, and go to where nobody looks. */
+TILE_FUNCTION dot_panels(bool blocks, int group, const struct mlt_panel *panels, int n_panels, int64_t column,
                          const struct mlt_act *act, int64_t token, int64_t n_tokens, float *y, int64_t ld)
 {
-    struct tokens tokens;
-    for (int64_t t = 0; t < n_tokens; t += 4) {
-        int count = (int)MLT_MIN(n_tokens - t, 4), n = count == 1 ? 1 : 4;
-        for (int i = 0; i < n; i++) {
-            int64_t k = t + MLT_MIN(i, count - 1);
-            load_token(&tokens, i, act, token + k, column, panels->columns, group != 16, y + k * ld);
-        }
+    struct token tokens[BLOCK_TOKENS];
+    struct factors factors[MLT_MAX_PANELS];
+    float nowhere[2 * MLT_PANEL_ROWS] = {0};
+    const int bias = panels->bias, low = panels->q_low, high = panels->q_high;
+    /* Only codes that begin at 0 are taken off their centre: the others have it near 0. */
+    const int centre = !blocks && panels->has_min && low == 0 && high > 8 ? (high + 1) / 2 : 0;
+    struct call call = {panels, factors, group, centre != 0, MLT_MAX(high - centre, centre - low)};
+    for (int p = 0; !blocks && p < n_panels; p++)
+        load_factors(&factors[p], panels + p, MLT_PANEL_COLUMNS / group, centre);
+    for (int64_t begin = 0; begin < n_tokens; begin += BLOCK_TOKENS) {
+        const int count = (int)MLT_MIN(n_tokens - begin, BLOCK_TOKENS);
+        const int rest = count % TILE_TOKENS, few = rest > 0 && rest <= FEW_TOKENS;
+        const int padded =
+            few ? count - rest + FEW_TOKENS : (count + TILE_TOKENS - 1) / TILE_TOKENS * TILE_TOKENS;
+        for (int i = 0; i < padded; i++)
+            load_token(&tokens[i], act, token + begin + MLT_MIN(i, count - 1), column, panels->columns, group,
+                       -(bias + centre));
         for (int p = 0; p < n_panels; p += 2) {
-            bool two = p + 1 < n_panels;
-            if (two && n == 4)
-                run_tile(2, 4, group, panels + p, &tokens);
-            else if (two)
-                run_tile(2, 1, group, panels + p, &tokens);
-            else if (n == 4)
-                run_tile(1, 4, group, panels + p, &tokens);
-            else
-                run_tile(1, 1, group, panels + p, &tokens);
-            for (int i = 0; i < n; i++)
-                tokens.y[i] += 2 * MLT_PANEL_ROWS;
+            for (int i = 0; i < padded; i += TILE_TOKENS) {
+                float *rows[TILE_TOKENS];
+                for (int j = 0; j < TILE_TOKENS; j++)
+                    rows[j] = i + j < count ? y + (begin + i + j) * ld + p * MLT_PANEL_ROWS : nowhere;
+                const bool two = p + 1 < n_panels, six = i + TILE_TOKENS <= padded;
+                if (two && six)
+                    run_tile(2, TILE_TOKENS, blocks, group, &call, p, tokens + i, rows);
+                else if (two)
+                    run_tile(2, FEW_TOKENS, blocks, group, &call, p, tokens + i, rows);
+                else if (six)
+                    run_tile(1, TILE_TOKENS, blocks, group, &call, p, tokens + i, rows);
+                else
+                    run_tile(1, FEW_TOKENS, blocks, group, &call, p, tokens + i, rows);
+            }
         }
     }
 }
@@ -334,19 +402,19 @@ TILE_FUNCTION dot_panels(int group, const struct mlt_panel *panels, int n_panels
 static void dot_block32(const struct mlt_panel *panels, int n_panels, int64_t column,
                         const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
 {
-    dot_panels(GROUP_NONE, panels, n_panels, column, act, token, tokens, y, ld);
+    dot_panels(true, 32, panels, n_panels, column, act, token, tokens, y, ld);
 }
 
 static void dot_super32(const struct mlt_panel *panels, int n_panels, int64_t column,
                         const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
 {
-    dot_panels(32, panels, n_panels, column, act, token, tokens, y, ld);
+    dot_panels(false, 32, panels, n_panels, column, act, token, tokens, y, ld);
 }
 
 static void dot_super16(const struct mlt_panel *panels, int n_panels, int64_t column,
                         const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
 {
-    dot_panels(16, panels, n_panels, column, act, token, tokens, y, ld);
+    dot_panels(false, 16, panels, n_panels, column, act, token, tokens, y, ld);
 }
 
 void mlt_avx512_vnni_dot_panel(struct mlt_kernels *table)

@@ -29,6 +29,7 @@ INLINE void begin(struct sink *sink, enum mlt_panel_kind kind, int columns, bool
     sink->panel->kind = kind;
     sink->panel->columns = columns;
     sink->panel->has_min = has_min;
+    sink->panel->bias = BIASED_PANELS ? -q_low : 0;
     sink->panel->q_low = q_low;
     sink->panel->q_high = q_high;
 }
@@ -50,7 +51,7 @@ enum { NO_GROUP = -1 };
 INLINE void put_codes(struct sink *sink, int quad, struct vi4 u, int q_low, int span, int group)
 {
     if (!sink->direct) {
-        store_codes(sink->panel, quad, q_low ? subtract_all(u, -q_low) : u);
+        store_codes(sink->panel, quad, q_low && !BIASED_PANELS ? subtract_all(u, -q_low) : u);
         return;
     }
     bool scaled = group != NO_GROUP;
@@ -63,7 +64,8 @@ INLINE void put_signed_codes(struct sink *sink, int quad, struct vi4 q, int grou
 {
     sink->low = SIGNED_LOW;
     if (!sink->direct) {
-        store_codes(sink->panel, quad, q);
+        if (BIASED_PANELS) sink->panel->bias = -SIGNED_LOW;
+        store_codes(sink->panel, quad, BIASED_PANELS ? subtract_all(q, SIGNED_LOW) : q);
         return;
     }
     bool scaled = group != NO_GROUP;
