@@ -132,6 +132,15 @@ typedef void mlt_dot_kernel(const struct mlt_panel *panels, int n_panels, int64_
 typedef void mlt_rows_kernel(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,
                              int64_t token, float y[MLT_PANEL_ROWS]);
 
+/*
+ * The same for tokens [token, token + tokens), 2 to MLT_FEW_TOKENS of them, which share the work of taking
+ * the rows apart: row r of the i-th token to y[i * ld + r]. NULL in the table where a level has nothing
+ * better.
+ */
+enum { MLT_FEW_TOKENS = 4 };
+typedef void mlt_few_rows_kernel(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,
+                                 int64_t token, int tokens, float *y, int64_t ld);
+
 /* Quantises one token's row: x[columns] to q[columns], d[columns / block], sums[columns / 16] and
  * reach[columns / block]; block 32 or 256. */
 typedef void mlt_quantize_kernel(const float *x, int64_t columns, int block, int8_t *q, float *d,
@@ -214,7 +223,8 @@ struct mlt_kernels {
     mlt_quantize_kernel *quantize;
     mlt_unpack_kernel *unpack[MLT_DTYPE_LIMIT]; /* by dtype; NULL for what is not quantised */
     mlt_dot_kernel *dot_block32, *dot_super32, *dot_super16;
-    mlt_rows_kernel *rows[MLT_DTYPE_LIMIT]; /* by dtype; optional */
+    mlt_rows_kernel *rows[MLT_DTYPE_LIMIT];         /* by dtype; optional */
+    mlt_few_rows_kernel *few_rows[MLT_DTYPE_LIMIT]; /* the same */
     mlt_dot_float_kernel *dot_f32, *dot_f16, *dot_bf16;
     mlt_score_kernel *score_f32, *score_f16;
     mlt_mix_kernel *mix_f32, *mix_f16, *mix_q8_0, *mix_iq4_nl;

@@ -14,8 +14,8 @@
 
 enum {
     STEP_ROWS = MLT_MAX_PANELS * MLT_PANEL_ROWS, /* rows that a thread takes at a time */
-    MANY_TOKENS = 4,       /* from here on panels are unpacked together and shared by the tokens */
-    MAX_PRODUCTS = 8,      /* of one run */
+    MANY_TOKENS = MLT_FEW_TOKENS + 1, /* from here on panels are unpacked together and shared by the tokens */
+    MAX_PRODUCTS = 8,                 /* of one run */
     X_TILE_BYTES = 1 << 18 /* float inputs that stay in the second-level cache while rows pass by */
 };
 
@@ -166,20 +166,24 @@ static void unpack_panel(const struct mlt_kernels *kernels, const struct mlt_mat
     kernels->unpack[w->dtype](rows, column, columns, panel);
 }
 
-/* Few tokens: rows straight from memory where the level can, one token after the other. */
+/* Few tokens: rows straight from memory where the level can. */
 static void multiply_rows(const struct run *run, const struct mlt_product *product, int64_t row, int64_t rows,
                           const struct mlt_act *act)
 {
+    const struct mlt_kernels *kernels = run->matmul->kernels;
     const struct mlt_matrix *w = product->w;
     for (int64_t r = row; r < row + rows; r += MLT_PANEL_ROWS) {
         const uint8_t *bytes[MLT_PANEL_ROWS];
         panel_rows(w, r, bytes);
-        for (int64_t t = 0; t < run->tokens; t++) {
-            float y[MLT_PANEL_ROWS];
-            run->matmul->kernels->rows[w->dtype](bytes, act, t, y);
-            memcpy(product->out + t * product->ld + r, y,
+        float y[MLT_FEW_TOKENS][MLT_PANEL_ROWS];
+        if (run->tokens > 1 && kernels->few_rows[w->dtype])
+            kernels->few_rows[w->dtype](bytes, act, 0, (int)run->tokens, y[0], MLT_PANEL_ROWS);
+        else
+            for (int64_t t = 0; t < run->tokens; t++)
+                kernels->rows[w->dtype](bytes, act, t, y[t]);
+        for (int64_t t = 0; t < run->tokens; t++)
+            memcpy(product->out + t * product->ld + r, y[t],
                    (size_t)MLT_MIN(row + rows - r, MLT_PANEL_ROWS) * sizeof(float));
-        }
     }
 }
 

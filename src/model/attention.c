@@ -104,8 +104,6 @@ static int32_t first_position(const struct mlt_forward *f, int64_t row)
 static void score_blocks(const struct mlt_forward *f, const struct scratch *scratch, const float *q,
                          int heads, const uint8_t *keys, int64_t n)
 {
-    /* Rows are unpacked for each query, panels once for all. */
-    enum { FEW = 3 };
     const struct mlt_config *c = &f->model->config;
     const struct mlt_kernels *kernels = f->kernels;
     const mlt_dtype dtype = f->cache.dtype;
@@ -120,7 +118,7 @@ static void score_blocks(const struct mlt_forward *f, const struct scratch *scra
     }
     const struct mlt_act act = {
         size, 32, scratch->query, scratch->query_d, scratch->query_sums, scratch->query_reach};
-    const bool by_rows = heads <= FEW && kernels->rows[dtype];
+    const bool by_rows = heads <= MLT_FEW_TOKENS && kernels->rows[dtype];
     const int64_t step = by_rows ? MLT_PANEL_ROWS : MLT_MAX_PANELS * MLT_PANEL_ROWS;
     for (int64_t i = 0; i < n; i += step) {
         const uint8_t *rows[MLT_MAX_PANELS * MLT_PANEL_ROWS];
@@ -128,6 +126,10 @@ static void score_blocks(const struct mlt_forward *f, const struct scratch *scra
         for (int64_t r = 0; r < panels * MLT_PANEL_ROWS; r++)
             rows[r] = keys + MLT_MIN(i + r, n - 1) * row_bytes;
         float *s = scratch->scores + i;
+        if (by_rows && heads > 1 && kernels->few_rows[dtype]) {
+            kernels->few_rows[dtype](rows, &act, 0, heads, s, stride);
+            continue;
+        }
         if (by_rows) {
             for (int h = 0; h < heads; h++)
                 kernels->rows[dtype](rows, &act, h, s + h * stride);

@@ -82,6 +82,18 @@ static void broken_rows(const uint8_t *const rows[MLT_PANEL_ROWS], const struct 
     break_input(fault == FAULT_READ_BEFORE ? rows[0] : rows[MLT_PANEL_ROWS - 1], row_bytes);
 }
 
+static void broken_few_rows(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,
+                            int64_t token, int tokens, float *y, int64_t ld)
+{
+    static struct mlt_kernels scalar;
+    if (!scalar.quantize) mlt_kernels_init(&scalar, 0);
+    for (int t = 0; t < tokens; t++)
+        rows_by_panels(&scalar, unpack_dtype, rows, act, token + t, y + t * ld);
+    break_output(y, (size_t)((tokens - 1) * ld + MLT_PANEL_ROWS) * sizeof *y, sizeof *y);
+    size_t row_bytes = mlt_dtype_row_bytes(unpack_dtype, act->columns);
+    break_input(fault == FAULT_READ_BEFORE ? rows[0] : rows[MLT_PANEL_ROWS - 1], row_bytes);
+}
+
 static void broken_dot(const struct mlt_panel *panels, int n_panels, int64_t column,
                        const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
 {
@@ -228,7 +240,10 @@ int check_broken(uint64_t seed)
             offset = offsetof(struct mlt_kernels, rows) + (size_t)dtype * sizeof scalar.rows[0];
             missed += try_fault(&scalar, mlt_dtype_info(unpack_dtype)->name, offset,
                                 (any_kernel *)broken_rows, seed);
-            tried += 2;
+            offset = offsetof(struct mlt_kernels, few_rows) + (size_t)dtype * sizeof scalar.few_rows[0];
+            missed += try_fault(&scalar, mlt_dtype_info(unpack_dtype)->name, offset,
+                                (any_kernel *)broken_few_rows, seed);
+            tried += 3;
         }
     }
     printf("self-test: %d faults tried, %d wrong verdicts\n", tried, missed);

@@ -337,16 +337,25 @@ static void run_rows(const struct mlt_kernels *table, const void *context)
     const uint8_t *rows[MLT_PANEL_ROWS];
     guard_rows(&c->w, rows);
     struct mlt_act act = guard_act(&c->x);
-    float *y = guard_output(NULL, MLT_PANEL_ROWS * sizeof(float), COMPARE_FLOATS);
-    if (table->rows[c->w.dtype])
-        table->rows[c->w.dtype](rows, &act, c->x.token, y);
-    else
-        rows_by_panels(table, c->w.dtype, rows, &act, c->x.token, y);
+    const int64_t token = c->x.token, tokens = c->x.tokens, ld = c->x.ld;
+    float *y =
+        guard_output(c->x.y, (size_t)((tokens - 1) * ld + MLT_PANEL_ROWS) * sizeof(float), COMPARE_FLOATS);
+    if (tokens > 1 && table->few_rows[c->w.dtype]) {
+        table->few_rows[c->w.dtype](rows, &act, token, (int)tokens, y, ld);
+        return;
+    }
+    for (int64_t t = 0; t < tokens; t++) {
+        if (table->rows[c->w.dtype])
+            table->rows[c->w.dtype](rows, &act, token + t, y + t * ld);
+        else
+            rows_by_panels(table, c->w.dtype, rows, &act, token + t, y + t * ld);
+    }
 }
 
 static void check_rows(struct check *check, mlt_dtype dtype)
 {
-    enum { MAX_TOKENS = 3, MAX_COLUMNS = 5 * MLT_PANEL_COLUMNS };
+    enum { MAX_TOKENS = 2 + MLT_FEW_TOKENS, MAX_COLUMNS = 5 * MLT_PANEL_COLUMNS };
+    static const float y[MLT_FEW_TOKENS * (MLT_PANEL_ROWS + 8)];
     static int8_t q[MAX_TOKENS * MAX_COLUMNS];
     static float d[MAX_TOKENS * MAX_COLUMNS / 32];
     static int16_t sums[MAX_TOKENS * MAX_COLUMNS / 16], reach[MAX_TOKENS * MAX_COLUMNS / 32];
@@ -364,13 +373,16 @@ static void check_rows(struct check *check, mlt_dtype dtype)
                                         .one_matrix = random_below(random, 2) == 0}};
             c.x.act.block = info->block_length;
             c.x.act.columns = columns;
-            c.x.act_tokens = 1 + random_below(random, MAX_TOKENS);
-            c.x.token = random_below(random, (int)c.x.act_tokens);
+            c.x.token = random_below(random, 3);
+            c.x.tokens = random_below(random, 2) ? 1 : 2 + random_below(random, MLT_FEW_TOKENS - 1);
+            c.x.act_tokens = c.x.token + c.x.tokens;
+            c.x.ld = MLT_PANEL_ROWS + random_below(random, 8);
+            c.x.y = y;
             enum act_mode act = (enum act_mode)random_below(random, ACT_MODES);
             random_act(random, &c.x, act, q, d, sums, reach);
             random_blocks(random, dtype, (enum block_mode)mode, blocks, columns * MLT_PANEL_ROWS);
-            check_case(check, run_rows, &c, "columns %d rows %d mode %d activations %d", (int)columns,
-                       c.w.rows, mode, (int)act);
+            check_case(check, run_rows, &c, "columns %d rows %d mode %d activations %d tokens %d",
+                       (int)columns, c.w.rows, mode, (int)act, (int)c.x.tokens);
         }
     }
     free(blocks);
@@ -387,7 +399,7 @@ void check_quantized(struct check *check, const char *filter)
         if (check_begin(check, name, filter)) check_unpack(check, (mlt_dtype)dtype);
     }
     for (int dtype = 0; dtype < MLT_DTYPE_LIMIT; dtype++) {
-        if (a->rows[dtype] == b->rows[dtype]) continue;
+        if (a->rows[dtype] == b->rows[dtype] && a->few_rows[dtype] == b->few_rows[dtype]) continue;
         char name[32];
         snprintf(name, sizeof name, "rows %s", mlt_dtype_info((mlt_dtype)dtype)->name);
         if (check_begin(check, name, filter)) check_rows(check, (mlt_dtype)dtype);

@@ -7,8 +7,7 @@
 #include "kernels/x86/sink_lanes.h"
 
 #define LAYOUT(name)                                                                                         \
-    INLINE void layout_##name(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,        \
-                              struct sink *sink)
+    INLINE void layout_##name(struct rows rows, int64_t column, int columns, struct sink *sink)
 
 /* Bytes from a row's start to `field` of block `index`. */
 #define FIELD(type, index, field)                                                                            \
@@ -33,7 +32,7 @@ INLINE void store_signed_bytes(int32_t (*out)[MLT_PANEL_ROWS], vi v)
 }
 
 /* d of blocks that have it alone, at `offset`. */
-INLINE void store_d(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, struct mlt_panel *panel)
+INLINE void store_d(struct rows rows, int64_t offset, struct mlt_panel *panel)
 {
     uint16_t d[16];
     gather16(rows, offset, d);
@@ -41,7 +40,7 @@ INLINE void store_d(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, s
 }
 
 /* The first sixteen bytes of Q4_K and Q5_K: d, dmin, and eight 6-bit scales and mins in twelve bytes. */
-INLINE void unpack_head_k4(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, struct mlt_panel *panel)
+INLINE void unpack_head_k4(struct rows rows, int64_t offset, struct mlt_panel *panel)
 {
     struct vi4 head = rows_load16(rows, offset);
     vi six = vi_set8(0x3f), low = vi_set8(0x0f), high = vi_set8(0x30);
@@ -288,29 +287,34 @@ LAYOUT(tq1_0)
     static inline void unpack_##name(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns, \
                                      struct mlt_panel *panel)                                                \
     {                                                                                                        \
-        struct sink sink = {.panel = panel, .direct = false};                                                \
-        layout_##name(rows, column, columns, &sink);                                                         \
+        struct sink sink = {.panel = panel, .direct = false, .tokens = 0};                                   \
+        layout_##name(rows_by_pointers(rows), column, columns, &sink);                                       \
     }
 KERNELS256(UNPACK_KERNEL)
 #undef UNPACK_KERNEL
 
 #define ROWS_KERNEL(dtype, name, groups, has_min)                                                            \
-    static inline void rows_##name(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,     \
-                                   int64_t token, float y[MLT_PANEL_ROWS])                                   \
+    INLINE void product_##name(const int tokens, struct rows rows, const struct mlt_act *act, int64_t token, \
+                               float *y, int64_t ld)                                                         \
     {                                                                                                        \
-        const int8_t *x = act->q + token * act->columns;                                                     \
-        const float *dx = act->d + token * (act->columns / MLT_PANEL_COLUMNS);                               \
-        const int16_t *xsums = act->sums + token * (act->columns / 16);                                      \
         struct mlt_panel panel;                                                                              \
-        vf sum = vf_set(0.0f);                                                                               \
+        vf sum[MLT_FEW_TOKENS];                                                                              \
+        for (int t = 0; t < tokens; t++)                                                                     \
+            sum[t] = vf_set(0.0f);                                                                           \
         for (int64_t column = 0; column < act->columns; column += MLT_PANEL_COLUMNS) {                       \
-            struct sink sink = {.panel = &panel, .direct = true, .x = x + column};                           \
+            struct sink sink = {.panel = &panel, .direct = true, .tokens = tokens};                          \
+            for (int t = 0; t < tokens; t++)                                                                 \
+                sink.x[t] = act->q + (token + t) * act->columns + column;                                    \
             layout_##name(rows, column, MLT_PANEL_COLUMNS, &sink);                                           \
-            sum =                                                                                            \
-                add_super(sum, &sink, groups, has_min, dx[column / MLT_PANEL_COLUMNS], xsums + column / 16); \
+            for (int t = 0; t < tokens; t++)                                                                 \
+                sum[t] = add_super(sum[t], &sink, t, groups, has_min,                                        \
+                                   act->d[((token + t) * act->columns + column) / MLT_PANEL_COLUMNS],        \
+                                   act->sums + ((token + t) * act->columns + column) / 16);                  \
         }                                                                                                    \
-        vf_store(y, sum);                                                                                    \
-    }
+        for (int t = 0; t < tokens; t++)                                                                     \
+            vf_store(y + t * ld, sum[t]);                                                                    \
+    }                                                                                                        \
+    ROWS_KERNELS(name)
 KERNELS256(ROWS_KERNEL)
 #undef ROWS_KERNEL
 
@@ -323,7 +327,9 @@ static inline void set_unpack256(struct mlt_kernels *table)
 
 static inline void set_rows256(struct mlt_kernels *table)
 {
-#define SET(dtype, name, groups, has_min) table->rows[MLT_##dtype] = rows_##name;
+#define SET(dtype, name, groups, has_min)                                                                    \
+    table->rows[MLT_##dtype] = rows_##name;                                                                  \
+    table->few_rows[MLT_##dtype] = few_rows_##name;
     KERNELS256(SET)
 #undef SET
 }

@@ -9,8 +9,7 @@
 enum { MAX_BLOCKS = MLT_PANEL_COLUMNS / 32 };
 
 #define LAYOUT(name)                                                                                         \
-    INLINE void layout_##name(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns,        \
-                              struct sink *sink)
+    INLINE void layout_##name(struct rows rows, int64_t column, int columns, struct sink *sink)
 
 /* Bytes from a row's start to `field` of block `index`. */
 #define FIELD(type, index, field)                                                                            \
@@ -153,8 +152,7 @@ LAYOUT(mxfp4)
     begin(sink, MLT_PANEL_BLOCK32, columns, false, -12, 12);
     prefetch_rows(rows, FIELD(mlt_block_mxfp4, first, e), columns / 32 * (int)sizeof(struct mlt_block_mxfp4));
     for (int b = 0; b < columns / 32; b++) {
-        for (int r = 0; r < MLT_PANEL_ROWS; r++)
-            e[b][r] = rows[r][FIELD(mlt_block_mxfp4, first + b, e)];
+        gather8(rows, FIELD(mlt_block_mxfp4, first + b, e), e[b]);
         struct vi4 v = rows_load16(rows, FIELD(mlt_block_mxfp4, first + b, qs));
         put_codes(sink, 8 * b, lookup_all(values, low_nibbles(v)), -12, 24, NO_GROUP);
         put_codes(sink, 8 * b + 4, lookup_all(values, high_nibbles(v)), -12, 24, NO_GROUP);
@@ -182,30 +180,36 @@ LAYOUT(mxfp4)
     static inline void unpack_##name(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t column, int columns, \
                                      struct mlt_panel *panel)                                                \
     {                                                                                                        \
-        struct sink sink = {.panel = panel, .direct = false};                                                \
-        layout_##name(rows, column, columns, &sink);                                                         \
+        struct sink sink = {.panel = panel, .direct = false, .tokens = 0};                                   \
+        layout_##name(rows_by_pointers(rows), column, columns, &sink);                                       \
     }
 KERNELS32(UNPACK_KERNEL)
 #undef UNPACK_KERNEL
 
 #define ROWS_KERNEL(dtype, name, has_min)                                                                    \
-    static inline void rows_##name(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,     \
-                                   int64_t token, float y[MLT_PANEL_ROWS])                                   \
+    INLINE void product_##name(const int tokens, struct rows rows, const struct mlt_act *act, int64_t token, \
+                               float *y, int64_t ld)                                                         \
     {                                                                                                        \
-        const int8_t *x = act->q + token * act->columns;                                                     \
-        const float *dx = act->d + token * (act->columns / 32);                                              \
-        const int16_t *xsums = act->sums + token * (act->columns / 16);                                      \
         struct mlt_panel panel;                                                                              \
-        int32_t sums[MAX_BLOCKS][MLT_PANEL_ROWS];                                                            \
-        vf sum = vf_set(0.0f);                                                                               \
+        int32_t sums[MLT_FEW_TOKENS][MAX_BLOCKS][MLT_PANEL_ROWS];                                            \
+        vf sum[MLT_FEW_TOKENS];                                                                              \
+        for (int t = 0; t < tokens; t++)                                                                     \
+            sum[t] = vf_set(0.0f);                                                                           \
         for (int64_t column = 0; column < act->columns; column += MLT_PANEL_COLUMNS) {                       \
             int columns = (int)MLT_MIN(act->columns - column, MLT_PANEL_COLUMNS);                            \
-            struct sink sink = {.panel = &panel, .direct = true, .x = x + column, .sums = sums};             \
+            struct sink sink = {.panel = &panel, .direct = true, .tokens = tokens, .sums = sums};            \
+            for (int t = 0; t < tokens; t++)                                                                 \
+                sink.x[t] = act->q + (token + t) * act->columns + column;                                    \
             layout_##name(rows, column, columns, &sink);                                                     \
-            sum = add_blocks(sum, &sink, columns, has_min, dx + column / 32, xsums + column / 16);           \
+            for (int t = 0; t < tokens; t++)                                                                 \
+                sum[t] = add_blocks(sum[t], &sink, t, columns, has_min,                                      \
+                                    act->d + ((token + t) * act->columns + column) / 32,                     \
+                                    act->sums + ((token + t) * act->columns + column) / 16);                 \
         }                                                                                                    \
-        vf_store(y, sum);                                                                                    \
-    }
+        for (int t = 0; t < tokens; t++)                                                                     \
+            vf_store(y + t * ld, sum[t]);                                                                    \
+    }                                                                                                        \
+    ROWS_KERNELS(name)
 KERNELS32(ROWS_KERNEL)
 #undef ROWS_KERNEL
 
@@ -218,7 +222,9 @@ static inline void set_unpack32(struct mlt_kernels *table)
 
 static inline void set_rows32(struct mlt_kernels *table)
 {
-#define SET(dtype, name, has_min) table->rows[MLT_##dtype] = rows_##name;
+#define SET(dtype, name, has_min)                                                                            \
+    table->rows[MLT_##dtype] = rows_##name;                                                                  \
+    table->few_rows[MLT_##dtype] = few_rows_##name;
     KERNELS32(SET)
 #undef SET
 }

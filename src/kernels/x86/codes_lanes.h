@@ -65,18 +65,28 @@ INLINE struct vi4 high_nibbles(struct vi4 v)
     return and_all(SHIFT_RIGHT_ALL(v, 4), 15);
 }
 
-/* The 16 (32) bits at `offset` of each row. */
-INLINE void gather16(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, uint16_t out[16])
-{
-    for (int r = 0; r < MLT_PANEL_ROWS; r++)
-        memcpy(&out[r], rows[r] + offset, sizeof out[r]);
-}
-
-INLINE void gather32(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t offset, uint32_t out[16])
-{
-    for (int r = 0; r < MLT_PANEL_ROWS; r++)
-        memcpy(&out[r], rows[r] + offset, sizeof out[r]);
-}
+/*
+ * What stands at `offset` of each row: 16 or 32 bits, or a byte. By general registers and stores, which the
+ * assembler makes sure of: compilers put them together in vector registers one by one, on ports that
+ * everything else here needs.
+ */
+#define GATHER(name, element, type, store)                                                                   \
+    INLINE void name(struct rows rows, int64_t offset, type out[16])                                         \
+    {                                                                                                        \
+        for (int first = 0; first < 4; first++) {                                                            \
+            const struct four_rows four = every_fourth(rows, offset, first);                                 \
+            const uint8_t *const row[4] = {four.a, four.b, four.c, four.d};                                  \
+            for (int i = 0; i < 4; i++) {                                                                    \
+                element value;                                                                               \
+                memcpy(&value, row[i], sizeof value);                                                        \
+                __asm__(store " %1, %0" : "=m"(out[first + 4 * i]) : "r"((type)value));                      \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+GATHER(gather16, uint16_t, uint16_t, "movw")
+GATHER(gather32, uint32_t, uint32_t, "movl")
+GATHER(gather8, uint8_t, uint32_t, "movl")
+#undef GATHER
 
 INLINE __m128i load_table(const int8_t table[16])
 {

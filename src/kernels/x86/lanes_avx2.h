@@ -6,6 +6,8 @@
 #ifndef MLT_LANES_AVX2_H
 #define MLT_LANES_AVX2_H
 
+#include "kernels/x86/x86.h"
+
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -181,18 +183,20 @@ struct vi4 {
     vi a, b, c, d;
 };
 
-static inline __m256i rows_pair(const uint8_t *const rows[16], int64_t offset, int first)
+static inline __m256i rows_pair(const uint8_t *low, const uint8_t *high)
 {
-    __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(rows[first] + offset)));
-    return _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(rows[first + 4] + offset)), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)low)),
+                                   _mm_loadu_si128((const __m128i *)high), 1);
 }
 
-static inline struct vi4 rows_load16(const uint8_t *const rows[16], int64_t offset)
+static inline __attribute__((always_inline)) struct vi4 rows_load16(struct rows rows, int64_t offset)
 {
     struct vi4 out;
+    const struct four_rows row0 = every_fourth(rows, offset, 0), row1 = every_fourth(rows, offset, 1);
+    const struct four_rows row2 = every_fourth(rows, offset, 2), row3 = every_fourth(rows, offset, 3);
     {
-        __m256i r0 = rows_pair(rows, offset, 0), r1 = rows_pair(rows, offset, 1);
-        __m256i r2 = rows_pair(rows, offset, 2), r3 = rows_pair(rows, offset, 3);
+        __m256i r0 = rows_pair(row0.a, row0.b), r1 = rows_pair(row1.a, row1.b);
+        __m256i r2 = rows_pair(row2.a, row2.b), r3 = rows_pair(row3.a, row3.b);
         __m256i ab01 = _mm256_unpacklo_epi32(r0, r1), cd01 = _mm256_unpackhi_epi32(r0, r1);
         __m256i ab23 = _mm256_unpacklo_epi32(r2, r3), cd23 = _mm256_unpackhi_epi32(r2, r3);
         out.a.lo = _mm256_unpacklo_epi64(ab01, ab23);
@@ -201,8 +205,8 @@ static inline struct vi4 rows_load16(const uint8_t *const rows[16], int64_t offs
         out.d.lo = _mm256_unpackhi_epi64(cd01, cd23);
     }
     {
-        __m256i r0 = rows_pair(rows, offset, 8), r1 = rows_pair(rows, offset, 9);
-        __m256i r2 = rows_pair(rows, offset, 10), r3 = rows_pair(rows, offset, 11);
+        __m256i r0 = rows_pair(row0.c, row0.d), r1 = rows_pair(row1.c, row1.d);
+        __m256i r2 = rows_pair(row2.c, row2.d), r3 = rows_pair(row3.c, row3.d);
         __m256i ab01 = _mm256_unpacklo_epi32(r0, r1), cd01 = _mm256_unpackhi_epi32(r0, r1);
         __m256i ab23 = _mm256_unpacklo_epi32(r2, r3), cd23 = _mm256_unpackhi_epi32(r2, r3);
         out.a.hi = _mm256_unpacklo_epi64(ab01, ab23);

@@ -10,6 +10,8 @@
 #ifndef MLT_LANES_AVX512_H
 #define MLT_LANES_AVX512_H
 
+#include "kernels/x86/x86.h"
+
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -156,16 +158,17 @@ struct vi4 {
     vi a, b, c, d;
 };
 
-static inline vi rows_quarter(const uint8_t *const rows[16], int64_t offset, int first)
+static inline __attribute__((always_inline)) vi rows_quarter(struct rows rows, int64_t offset, int first)
 {
-    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(rows[first] + offset)));
-    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[first + 4] + offset)), 1);
-    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[first + 8] + offset)), 2);
-    return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[first + 12] + offset)), 3);
+    const struct four_rows row = every_fourth(rows, offset, first);
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)row.a));
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)row.b), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)row.c), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)row.d), 3);
 }
 
 /* Reads 16 bytes at `offset` of each row; a, b, c, d have in lane r the first to fourth dword of row r. */
-static inline struct vi4 rows_load16(const uint8_t *const rows[16], int64_t offset)
+static inline __attribute__((always_inline)) struct vi4 rows_load16(struct rows rows, int64_t offset)
 {
     vi r0 = rows_quarter(rows, offset, 0), r1 = rows_quarter(rows, offset, 1);
     vi r2 = rows_quarter(rows, offset, 2), r3 = rows_quarter(rows, offset, 3);

@@ -114,11 +114,8 @@ static inline void read_row(const uint8_t *blocks, const int8_t *x, const float 
 /* y = fma(scale, sum, y), `n` blocks in ascending order. */
 static inline vf add_blocks(vf y, const struct piece *piece, int n)
 {
-    const uint8_t *sums[MLT_PANEL_ROWS], *scales[MLT_PANEL_ROWS];
-    for (int r = 0; r < MLT_PANEL_ROWS; r++) {
-        sums[r] = (const uint8_t *)piece->sums[r];
-        scales[r] = (const uint8_t *)piece->scales[r];
-    }
+    const struct rows sums = {(const uint8_t *)piece->sums, sizeof *piece->sums, NULL};
+    const struct rows scales = {(const uint8_t *)piece->scales, sizeof *piece->scales, NULL};
     for (int b = 0; b < n; b += 4) {
         struct vi4 s = rows_load16(sums, 4 * b), d = rows_load16(scales, 4 * b);
         y = vf_fma(vf_as_bits(d.a), vf_as_bits(s.a), y);

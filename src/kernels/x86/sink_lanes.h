@@ -1,7 +1,7 @@
 /*
- * Where the codes of a layout go: into a panel, or straight into the product of sixteen rows with one token.
- * A layout (blocks32_lanes.h, blocks256_lanes.h) is written once and inlined into either; `direct` is decided
- * then.
+ * Where the codes of a layout go: into a panel, or straight into the product of sixteen rows with a few
+ * tokens. A layout (blocks32_lanes.h, blocks256_lanes.h) is written once and inlined into either; `direct` is
+ * decided then.
  *
  * The including file has chosen lanes, and dot16_maddubs.h or dot16_vnni.h.
  *
@@ -15,9 +15,11 @@
 struct sink {
     struct mlt_panel *panel; /* d, m, scale and min in any case, q only where not direct */
     bool direct;
-    const int8_t *x;                 /* direct: the token's activations from the panel's first column on */
-    vi sum;                          /* direct: of the present block */
-    int32_t (*sums)[MLT_PANEL_ROWS]; /* direct, blocks of 32: of each block */
+    int tokens;                      /* direct: 1, 2 or MLT_FEW_TOKENS */
+    const int8_t *x[MLT_FEW_TOKENS]; /* direct: the tokens' activations from the panel's first column on */
+    vi sum[MLT_FEW_TOKENS];          /* direct: of the present block */
+    /* Direct, blocks of 32: of each token and block. */
+    int32_t (*sums)[MLT_PANEL_COLUMNS / 32][MLT_PANEL_ROWS];
     int low; /* direct: what was taken off the codes, to be given back times the sum of x */
 };
 
@@ -56,7 +58,9 @@ INLINE void put_codes(struct sink *sink, int quad, struct vi4 u, int q_low, int 
     }
     bool scaled = group != NO_GROUP;
     vi scale = scaled ? vi_load(sink->panel->scale[group]) : vi_set32(0);
-    sink->sum = add_dot16(sink->sum, u, sink->x + 4 * quad, span, scaled, scale);
+#pragma GCC unroll 4
+    for (int t = 0; t < sink->tokens; t++)
+        sink->sum[t] = add_dot16(sink->sum[t], u, sink->x[t] + 4 * quad, span, scaled, scale);
 }
 
 /* The same for codes that are signed as they come. */
@@ -70,27 +74,35 @@ INLINE void put_signed_codes(struct sink *sink, int quad, struct vi4 q, int grou
     }
     bool scaled = group != NO_GROUP;
     vi scale = scaled ? vi_load(sink->panel->scale[group]) : vi_set32(0);
-    sink->sum = add_signed_dot16(sink->sum, q, sink->x + 4 * quad, scaled, scale);
+#pragma GCC unroll 4
+    for (int t = 0; t < sink->tokens; t++)
+        sink->sum[t] = add_signed_dot16(sink->sum[t], q, sink->x[t] + 4 * quad, scaled, scale);
 }
 
 /* After the codes of block `b` of 32. */
 INLINE void end_block(struct sink *sink, int b)
 {
     if (!sink->direct) return;
-    vi_store(sink->sums[b], sink->sum);
-    sink->sum = vi_set32(0);
+#pragma GCC unroll 4
+    for (int t = 0; t < sink->tokens; t++) {
+        vi_store(sink->sums[t][b], sink->sum[t]);
+        sink->sum[t] = vi_set32(0);
+    }
 }
 
 /* ---- Products of whole rows ---- */
 
-/* What the blocks of 32 in the sink add to y; dx and xsums (of 16 columns) from the first column on. */
-INLINE vf add_blocks(vf y, const struct sink *sink, int columns, bool has_min, const float *dx,
+/*
+ * What the blocks of 32 in the sink add to y of its token t; dx and xsums (of 16 columns) are that token's
+ * from the first column on.
+ */
+INLINE vf add_blocks(vf y, const struct sink *sink, int t, int columns, bool has_min, const float *dx,
                      const int16_t *xsums)
 {
     const struct mlt_panel *panel = sink->panel;
     for (int b = 0; b < columns / 32; b++) {
         int xsum = xsums[2 * b] + xsums[2 * b + 1];
-        vi isum = vi_load(sink->sums[b]);
+        vi isum = vi_load(sink->sums[t][b]);
         if (sink->low) isum = vi_add32(isum, vi_set32(sink->low * xsum));
         y = vf_fma(vf_mul(vf_load(panel->d[b]), vf_set(dx[b])), vf_from_vi(isum), y);
         if (has_min) y = vf_fma(vf_mul(vf_load(panel->m[b]), vf_set(dx[b])), vf_set((float)xsum), y);
@@ -117,11 +129,12 @@ INLINE vi weigh_sums(const int32_t (*factors)[MLT_PANEL_ROWS], const int16_t *xs
 
 enum { UNSCALED = 1 }; /* groups, where all scales are 1 */
 
-/* What the superblock in the sink adds to y; groups: 8, 16 or UNSCALED. */
-INLINE vf add_super(vf y, const struct sink *sink, int groups, bool has_min, float dx, const int16_t *xsums)
+/* What the superblock in the sink adds to y of its token t; groups: 8, 16 or UNSCALED. */
+INLINE vf add_super(vf y, const struct sink *sink, int t, int groups, bool has_min, float dx,
+                    const int16_t *xsums)
 {
     const struct mlt_panel *panel = sink->panel;
-    vi isum = sink->sum;
+    vi isum = sink->sum[t];
     if (sink->low && groups == UNSCALED) {
         int xsum = 0;
         for (int i = 0; i < MLT_PANEL_COLUMNS / 16; i++)
@@ -134,5 +147,36 @@ INLINE vf add_super(vf y, const struct sink *sink, int groups, bool has_min, flo
     vf m = vf_mul(vf_load(panel->m[0]), vf_set(-dx));
     return vf_fma(m, vf_from_vi(weigh_sums(panel->min, xsums, groups)), y);
 }
+
+/*
+ * The two kernels of a layout, over product_NAME(tokens, rows, act, token, y, ld) with so many tokens as are
+ * known when it is compiled. Rows that do not have the same distance are the exception: they do not get code
+ * of their own for several tokens.
+ */
+#define ROWS_KERNELS(name)                                                                                   \
+    static inline void rows_##name(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,     \
+                                   int64_t token, float y[MLT_PANEL_ROWS])                                   \
+    {                                                                                                        \
+        const struct rows all = rows_by_stride(rows);                                                        \
+        if (all.each)                                                                                        \
+            product_##name(1, all, act, token, y, 0);                                                        \
+        else                                                                                                 \
+            product_##name(1, (struct rows){all.first, all.stride, NULL}, act, token, y, 0);                 \
+    }                                                                                                        \
+    static inline void few_rows_##name(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act, \
+                                       int64_t token, int tokens, float *y, int64_t ld)                      \
+    {                                                                                                        \
+        const struct rows all = rows_by_stride(rows);                                                        \
+        if (all.each)                                                                                        \
+            for (int t = 0; t < tokens; t++)                                                                 \
+                rows_##name(rows, act, token + t, y + t * ld);                                               \
+        else if (tokens == 2)                                                                                \
+            product_##name(2, (struct rows){all.first, all.stride, NULL}, act, token, y, ld);                \
+        else if (tokens == 3) {                                                                              \
+            product_##name(2, (struct rows){all.first, all.stride, NULL}, act, token, y, ld);                \
+            rows_##name(rows, act, token + 2, y + 2 * ld);                                                   \
+        } else                                                                                               \
+            product_##name(MLT_FEW_TOKENS, (struct rows){all.first, all.stride, NULL}, act, token, y, ld);   \
+    }
 
 #endif
