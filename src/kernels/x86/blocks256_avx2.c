@@ -3,6 +3,7 @@
 
 #include "kernels/x86/dot16_maddubs.h"
 
+#define FEW_TILE 2
 #include "kernels/x86/blocks256_lanes.h"
 
 void mlt_avx2_blocks256(struct mlt_kernels *table)

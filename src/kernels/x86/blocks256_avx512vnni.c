@@ -3,6 +3,7 @@
 
 #include "kernels/x86/dot16_vnni.h"
 
+#define FEW_TILE 4
 #include "kernels/x86/blocks256_lanes.h"
 
 void mlt_avx512_vnni_blocks256(struct mlt_kernels *table)

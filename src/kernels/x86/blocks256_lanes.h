@@ -294,24 +294,25 @@ KERNELS256(UNPACK_KERNEL)
 #undef UNPACK_KERNEL
 
 #define ROWS_KERNEL(dtype, name, groups, has_min)                                                            \
-    INLINE void product_##name(const int tokens, struct rows rows, const struct mlt_act *act, int64_t token, \
-                               float *y, int64_t ld)                                                         \
+    INLINE void product_##name(const int tile, struct rows rows, const struct mlt_act *act, int64_t token,   \
+                               int tokens, float *y, int64_t ld)                                             \
     {                                                                                                        \
         struct mlt_panel panel;                                                                              \
         vf sum[MLT_FEW_TOKENS];                                                                              \
-        for (int t = 0; t < tokens; t++)                                                                     \
+        for (int t = 0; t < tile; t++)                                                                       \
             sum[t] = vf_set(0.0f);                                                                           \
         for (int64_t column = 0; column < act->columns; column += MLT_PANEL_COLUMNS) {                       \
-            struct sink sink = {.panel = &panel, .direct = true, .tokens = tokens};                          \
-            for (int t = 0; t < tokens; t++)                                                                 \
-                sink.x[t] = act->q + (token + t) * act->columns + column;                                    \
+            struct sink sink = {.panel = &panel, .direct = true, .tokens = tile};                            \
+            for (int t = 0; t < tile; t++)                                                                   \
+                sink.x[t] = act->q + (token + MLT_MIN(t, tokens - 1)) * act->columns + column;               \
             layout_##name(rows, column, MLT_PANEL_COLUMNS, &sink);                                           \
-            for (int t = 0; t < tokens; t++)                                                                 \
-                sum[t] = add_super(sum[t], &sink, t, groups, has_min,                                        \
-                                   act->d[((token + t) * act->columns + column) / MLT_PANEL_COLUMNS],        \
-                                   act->sums + ((token + t) * act->columns + column) / 16);                  \
+            for (int t = 0; t < tile; t++)                                                                   \
+                sum[t] = add_super(                                                                          \
+                    sum[t], &sink, t, groups, has_min,                                                       \
+                    act->d[((token + MLT_MIN(t, tokens - 1)) * act->columns + column) / MLT_PANEL_COLUMNS],  \
+                    act->sums + ((token + MLT_MIN(t, tokens - 1)) * act->columns + column) / 16);            \
         }                                                                                                    \
-        for (int t = 0; t < tokens; t++)                                                                     \
+        for (int t = 0; t < tile && t < tokens; t++)                                                         \
             vf_store(y + t * ld, sum[t]);                                                                    \
     }                                                                                                        \
     ROWS_KERNELS(name)
@@ -327,9 +328,7 @@ static inline void set_unpack256(struct mlt_kernels *table)
 
 static inline void set_rows256(struct mlt_kernels *table)
 {
-#define SET(dtype, name, groups, has_min)                                                                    \
-    table->rows[MLT_##dtype] = rows_##name;                                                                  \
-    table->few_rows[MLT_##dtype] = few_rows_##name;
+#define SET(dtype, name, groups, has_min) SET_ROWS(dtype, name)
     KERNELS256(SET)
 #undef SET
 }

@@ -3,6 +3,7 @@
 
 #include "kernels/x86/dot16_maddubs.h"
 
+#define FEW_TILE 2
 #include "kernels/x86/blocks32_lanes.h"
 
 void mlt_avx2_blocks32(struct mlt_kernels *table)

@@ -3,6 +3,7 @@
 
 #include "kernels/x86/dot16_maddubs.h"
 
+#define FEW_TILE 1
 #include "kernels/x86/blocks32_lanes.h"
 
 void mlt_avx512_blocks32(struct mlt_kernels *table)

@@ -187,26 +187,27 @@ KERNELS32(UNPACK_KERNEL)
 #undef UNPACK_KERNEL
 
 #define ROWS_KERNEL(dtype, name, has_min)                                                                    \
-    INLINE void product_##name(const int tokens, struct rows rows, const struct mlt_act *act, int64_t token, \
-                               float *y, int64_t ld)                                                         \
+    INLINE void product_##name(const int tile, struct rows rows, const struct mlt_act *act, int64_t token,   \
+                               int tokens, float *y, int64_t ld)                                             \
     {                                                                                                        \
         struct mlt_panel panel;                                                                              \
         int32_t sums[MLT_FEW_TOKENS][MAX_BLOCKS][MLT_PANEL_ROWS];                                            \
         vf sum[MLT_FEW_TOKENS];                                                                              \
-        for (int t = 0; t < tokens; t++)                                                                     \
+        for (int t = 0; t < tile; t++)                                                                       \
             sum[t] = vf_set(0.0f);                                                                           \
         for (int64_t column = 0; column < act->columns; column += MLT_PANEL_COLUMNS) {                       \
             int columns = (int)MLT_MIN(act->columns - column, MLT_PANEL_COLUMNS);                            \
-            struct sink sink = {.panel = &panel, .direct = true, .tokens = tokens, .sums = sums};            \
-            for (int t = 0; t < tokens; t++)                                                                 \
-                sink.x[t] = act->q + (token + t) * act->columns + column;                                    \
+            struct sink sink = {.panel = &panel, .direct = true, .tokens = tile, .sums = sums};              \
+            for (int t = 0; t < tile; t++)                                                                   \
+                sink.x[t] = act->q + (token + MLT_MIN(t, tokens - 1)) * act->columns + column;               \
             layout_##name(rows, column, columns, &sink);                                                     \
-            for (int t = 0; t < tokens; t++)                                                                 \
-                sum[t] = add_blocks(sum[t], &sink, t, columns, has_min,                                      \
-                                    act->d + ((token + t) * act->columns + column) / 32,                     \
-                                    act->sums + ((token + t) * act->columns + column) / 16);                 \
+            for (int t = 0; t < tile; t++)                                                                   \
+                sum[t] =                                                                                     \
+                    add_blocks(sum[t], &sink, t, columns, has_min,                                           \
+                               act->d + ((token + MLT_MIN(t, tokens - 1)) * act->columns + column) / 32,     \
+                               act->sums + ((token + MLT_MIN(t, tokens - 1)) * act->columns + column) / 16); \
         }                                                                                                    \
-        for (int t = 0; t < tokens; t++)                                                                     \
+        for (int t = 0; t < tile && t < tokens; t++)                                                         \
             vf_store(y + t * ld, sum[t]);                                                                    \
     }                                                                                                        \
     ROWS_KERNELS(name)
@@ -222,9 +223,7 @@ static inline void set_unpack32(struct mlt_kernels *table)
 
 static inline void set_rows32(struct mlt_kernels *table)
 {
-#define SET(dtype, name, has_min)                                                                            \
-    table->rows[MLT_##dtype] = rows_##name;                                                                  \
-    table->few_rows[MLT_##dtype] = few_rows_##name;
+#define SET(dtype, name, has_min) SET_ROWS(dtype, name)
     KERNELS32(SET)
 #undef SET
 }

@@ -59,9 +59,7 @@ struct factors {
 
 /* What the tiles of a call have in common. */
 struct call {
-    const struct mlt_panel *panels;
-    const struct factors *factors; /* of each panel; for superblocks */
-    int group;                     /* columns */
+    int group; /* columns */
     bool centred;
     int widest; /* the largest |q - centre| */
 };
@@ -122,31 +120,41 @@ struct sums {
     __m512i a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5;
 };
 
+/* The two panels of a tile; the second is the first again where there is no other. */
+struct pair {
+    const struct mlt_panel *p0, *p1;
+    const struct factors *f0, *f1; /* superblocks */
+};
+
+/* Where the sums of the two panels and each token are added. */
+struct targets {
+    float *a[TILE_TOKENS], *b[TILE_TOKENS];
+};
+
 struct outputs {
     __m512 a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5;
 };
 
 /* The products of the group of `columns` columns from `column` on. */
-TILE_FUNCTION sum_group(struct sums *s, int n_panels, int n_tokens, const struct mlt_panel *p0,
-                        const struct mlt_panel *p1, const struct token *tokens, int column, int columns)
+TILE_FUNCTION sum_group(struct sums *s, int n_tokens, const struct mlt_panel *p0, const struct mlt_panel *p1,
+                        const struct token *tokens, int column, int columns)
 {
     const int group = column / columns;
 #define START(i)                                                                                             \
     s->a##i = _mm512_set1_epi32(tokens[i].start[group]);                                                     \
-    if (n_panels > 1) s->b##i = s->a##i;
+    s->b##i = s->a##i;
     FOR_TOKENS(START)
 #undef START
     const int8_t(*w0)[MLT_PANEL_ROWS][4] = &p0->q[column / 4], (*w1)[MLT_PANEL_ROWS][4] = &p1->q[column / 4];
     const int8_t *x = tokens->x + column;
 #pragma GCC unroll 8
     for (int quad = 0; quad < columns / 4; quad++) {
-        __m512i v0 = _mm512_load_si512(w0[quad]), v1 = v0;
-        if (n_panels > 1) v1 = _mm512_load_si512(w1[quad]);
+        __m512i v0 = _mm512_load_si512(w0[quad]), v1 = _mm512_load_si512(w1[quad]);
 #define MULTIPLY(i)                                                                                          \
     {                                                                                                        \
         __m512i four = broadcast(x + (i) * (int)sizeof(struct token) + 4 * quad);                            \
         s->a##i = _mm512_dpbusd_epi32(s->a##i, v0, four);                                                    \
-        if (n_panels > 1) s->b##i = _mm512_dpbusd_epi32(s->b##i, v1, four);                                  \
+        s->b##i = _mm512_dpbusd_epi32(s->b##i, v1, four);                                                    \
     }
         FOR_TOKENS(MULTIPLY)
 #undef MULTIPLY
@@ -155,21 +163,20 @@ TILE_FUNCTION sum_group(struct sums *s, int n_panels, int n_tokens, const struct
 
 /* ---- Outputs ---- */
 
-TILE_FUNCTION load_outputs(struct outputs *y, int n_panels, int n_tokens, float *const rows[TILE_TOKENS])
+TILE_FUNCTION load_outputs(struct outputs *y, int n_tokens, const struct targets *to)
 {
 #define LOAD(i)                                                                                              \
-    y->a##i = _mm512_loadu_ps(rows[i]);                                                                      \
-    if (n_panels > 1) y->b##i = _mm512_loadu_ps(rows[i] + MLT_PANEL_ROWS);
+    y->a##i = _mm512_loadu_ps(to->a[i]);                                                                     \
+    y->b##i = _mm512_loadu_ps(to->b[i]);
     FOR_TOKENS(LOAD)
 #undef LOAD
 }
 
-TILE_FUNCTION store_outputs(const struct outputs *y, int n_panels, int n_tokens,
-                            float *const rows[TILE_TOKENS])
+TILE_FUNCTION store_outputs(const struct outputs *y, int n_tokens, const struct targets *to)
 {
 #define STORE(i)                                                                                             \
-    _mm512_storeu_ps(rows[i], y->a##i);                                                                      \
-    if (n_panels > 1) _mm512_storeu_ps(rows[i] + MLT_PANEL_ROWS, y->b##i);
+    _mm512_storeu_ps(to->a[i], y->a##i);                                                                     \
+    _mm512_storeu_ps(to->b[i], y->b##i);
     FOR_TOKENS(STORE)
 #undef STORE
 }
@@ -188,20 +195,20 @@ static inline __m512 subtract_product(__m512 y, __m512i sum, __m512 m, float dx)
 
 /* ---- Blocks of 32 ---- */
 
-TILE_FUNCTION tile_block32(int n_panels, int n_tokens, bool has_min, const struct mlt_panel *p0,
-                           const struct token *tokens, float *const rows[TILE_TOKENS])
+TILE_FUNCTION tile_block32(int n_tokens, bool has_min, const struct pair *pair, const struct token *tokens,
+                           const struct targets *to)
 {
-    const struct mlt_panel *p1 = p0 + (n_panels - 1);
+    const struct mlt_panel *p0 = pair->p0, *p1 = pair->p1;
     struct sums s;
     struct outputs y;
-    load_outputs(&y, n_panels, n_tokens, rows);
+    load_outputs(&y, n_tokens, to);
 #pragma GCC unroll 1
     for (int b = 0; b < p0->columns / 32; b++) {
-        sum_group(&s, n_panels, n_tokens, p0, p1, tokens, 32 * b, 32);
+        sum_group(&s, n_tokens, p0, p1, tokens, 32 * b, 32);
         __m512 d0 = _mm512_load_ps(p0->d[b]), d1 = _mm512_load_ps(p1->d[b]);
 #define ADD(i)                                                                                               \
     y.a##i = add_product(y.a##i, s.a##i, d0, tokens[i].d[b]);                                                \
-    if (n_panels > 1) y.b##i = add_product(y.b##i, s.b##i, d1, tokens[i].d[b]);
+    y.b##i = add_product(y.b##i, s.b##i, d1, tokens[i].d[b]);
         FOR_TOKENS(ADD)
 #undef ADD
         if (!has_min) continue;
@@ -210,12 +217,12 @@ TILE_FUNCTION tile_block32(int n_panels, int n_tokens, bool has_min, const struc
     {                                                                                                        \
         __m512 xsum = _mm512_set1_ps((float)tokens[i].sums[b]), dx = _mm512_set1_ps(tokens[i].d[b]);         \
         y.a##i = _mm512_fmadd_ps(_mm512_mul_ps(m0, dx), xsum, y.a##i);                                       \
-        if (n_panels > 1) y.b##i = _mm512_fmadd_ps(_mm512_mul_ps(m1, dx), xsum, y.b##i);                     \
+        y.b##i = _mm512_fmadd_ps(_mm512_mul_ps(m1, dx), xsum, y.b##i);                                       \
     }
         FOR_TOKENS(ADD_MIN)
 #undef ADD_MIN
     }
-    store_outputs(&y, n_panels, n_tokens, rows);
+    store_outputs(&y, n_tokens, to);
 }
 
 /* ---- Superblocks of 256 ---- */
@@ -240,21 +247,19 @@ static inline void load_factors(struct factors *out, const struct mlt_panel *pan
 }
 
 /* s = the sum over groups of factor * (sum of x), from pairs of groups. */
-TILE_FUNCTION weigh_sums(struct sums *s, int n_panels, int n_tokens, int groups,
-                         const int32_t (*pairs0)[MLT_PANEL_ROWS], const int32_t (*pairs1)[MLT_PANEL_ROWS],
-                         const struct token *tokens)
+TILE_FUNCTION weigh_sums(struct sums *s, int n_tokens, int groups, const int32_t (*pairs0)[MLT_PANEL_ROWS],
+                         const int32_t (*pairs1)[MLT_PANEL_ROWS], const struct token *tokens)
 {
     const __m512i zero = _mm512_setzero_si512();
     *s = (struct sums){zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero};
 #pragma GCC unroll 1
     for (int g = 0; g < groups / 2; g++) {
-        __m512i f0 = _mm512_load_si512(pairs0[g]), f1 = f0;
-        if (n_panels > 1) f1 = _mm512_load_si512(pairs1[g]);
+        __m512i f0 = _mm512_load_si512(pairs0[g]), f1 = _mm512_load_si512(pairs1[g]);
 #define WEIGH(i)                                                                                             \
     {                                                                                                        \
         __m512i xsums = broadcast(&tokens[i].sums[2 * g]);                                                   \
         s->a##i = _mm512_dpwssd_epi32(s->a##i, f0, xsums);                                                   \
-        if (n_panels > 1) s->b##i = _mm512_dpwssd_epi32(s->b##i, f1, xsums);                                 \
+        s->b##i = _mm512_dpwssd_epi32(s->b##i, f1, xsums);                                                   \
     }
         FOR_TOKENS(WEIGH)
 #undef WEIGH
@@ -267,75 +272,73 @@ static inline __m512i add_scaled(__m512i isum, __m512i sum, __m512i scale)
 }
 
 /* narrow: all sums of groups fit 16 bits. */
-TILE_FUNCTION tile_super(int n_panels, int n_tokens, int group, bool narrow, bool centred, bool has_min,
-                         const struct mlt_panel *p0, const struct factors *f0, const struct token *tokens,
-                         float *const rows[TILE_TOKENS])
+TILE_FUNCTION tile_super(int n_tokens, int group, bool narrow, bool centred, bool has_min,
+                         const struct pair *pair, const struct token *tokens, const struct targets *to)
 {
+    const struct mlt_panel *p0 = pair->p0, *p1 = pair->p1;
+    const struct factors *f0 = pair->f0, *f1 = pair->f1;
     const int groups = MLT_PANEL_COLUMNS / group;
-    const struct mlt_panel *p1 = p0 + (n_panels - 1);
-    const struct factors *f1 = f0 + (n_panels - 1);
+
     const __m512i zero = _mm512_setzero_si512();
     struct sums s, sum = {zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero};
     struct outputs y;
-    if (centred) weigh_sums(&sum, n_panels, n_tokens, groups, f0->centre, f1->centre, tokens);
+    if (centred) weigh_sums(&sum, n_tokens, groups, f0->centre, f1->centre, tokens);
 #pragma GCC unroll 1
     for (int g = 0; g < groups; g++) {
-        sum_group(&s, n_panels, n_tokens, p0, p1, tokens, group * g, group);
+        sum_group(&s, n_tokens, p0, p1, tokens, group * g, group);
         if (narrow) {
             __m512i scale0 = _mm512_load_si512(f0->scale[g]), scale1 = _mm512_load_si512(f1->scale[g]);
 #define SCALE(i)                                                                                             \
     sum.a##i = _mm512_dpwssd_epi32(sum.a##i, s.a##i, scale0);                                                \
-    if (n_panels > 1) sum.b##i = _mm512_dpwssd_epi32(sum.b##i, s.b##i, scale1);
+    sum.b##i = _mm512_dpwssd_epi32(sum.b##i, s.b##i, scale1);
             FOR_TOKENS(SCALE)
 #undef SCALE
         } else {
             __m512i scale0 = _mm512_load_si512(p0->scale[g]), scale1 = _mm512_load_si512(p1->scale[g]);
 #define SCALE(i)                                                                                             \
     sum.a##i = add_scaled(sum.a##i, s.a##i, scale0);                                                         \
-    if (n_panels > 1) sum.b##i = add_scaled(sum.b##i, s.b##i, scale1);
+    sum.b##i = add_scaled(sum.b##i, s.b##i, scale1);
             FOR_TOKENS(SCALE)
 #undef SCALE
         }
     }
-    load_outputs(&y, n_panels, n_tokens, rows);
+    load_outputs(&y, n_tokens, to);
     __m512 d0 = _mm512_load_ps(p0->d[0]), d1 = _mm512_load_ps(p1->d[0]);
 #define ADD(i)                                                                                               \
     y.a##i = add_product(y.a##i, sum.a##i, d0, *tokens[i].d);                                                \
-    if (n_panels > 1) y.b##i = add_product(y.b##i, sum.b##i, d1, *tokens[i].d);
+    y.b##i = add_product(y.b##i, sum.b##i, d1, *tokens[i].d);
     FOR_TOKENS(ADD)
 #undef ADD
     if (has_min) {
-        weigh_sums(&s, n_panels, n_tokens, groups, f0->min, f1->min, tokens);
+        weigh_sums(&s, n_tokens, groups, f0->min, f1->min, tokens);
         __m512 m0 = _mm512_load_ps(p0->m[0]), m1 = _mm512_load_ps(p1->m[0]);
 #define SUBTRACT(i)                                                                                          \
     y.a##i = subtract_product(y.a##i, s.a##i, m0, *tokens[i].d);                                             \
-    if (n_panels > 1) y.b##i = subtract_product(y.b##i, s.b##i, m1, *tokens[i].d);
+    y.b##i = subtract_product(y.b##i, s.b##i, m1, *tokens[i].d);
         FOR_TOKENS(SUBTRACT)
 #undef SUBTRACT
     }
-    store_outputs(&y, n_panels, n_tokens, rows);
+    store_outputs(&y, n_tokens, to);
 }
 
 /* ---- All tiles of a call ---- */
 
-TILE_FUNCTION run_super(int n_panels, int n_tokens, int group, const struct call *call, int panel,
-                        bool narrow, const struct token *tokens, float *const rows[TILE_TOKENS])
+TILE_FUNCTION run_super(int n_tokens, int group, const struct call *call, const struct pair *pair,
+                        bool narrow, const struct token *tokens, const struct targets *to)
 {
-    const struct mlt_panel *p = call->panels + panel;
-    const struct factors *f = call->factors + panel;
-    const bool min = p->has_min;
+    const bool min = pair->p0->has_min;
     if (narrow && call->centred)
-        tile_super(n_panels, n_tokens, group, true, true, true, p, f, tokens, rows);
+        tile_super(n_tokens, group, true, true, true, pair, tokens, to);
     else if (narrow && min)
-        tile_super(n_panels, n_tokens, group, true, false, true, p, f, tokens, rows);
+        tile_super(n_tokens, group, true, false, true, pair, tokens, to);
     else if (narrow)
-        tile_super(n_panels, n_tokens, group, true, false, false, p, f, tokens, rows);
+        tile_super(n_tokens, group, true, false, false, pair, tokens, to);
     else if (call->centred)
-        tile_super(n_panels, n_tokens, group, false, true, true, p, f, tokens, rows);
+        tile_super(n_tokens, group, false, true, true, pair, tokens, to);
     else if (min)
-        tile_super(n_panels, n_tokens, group, false, false, true, p, f, tokens, rows);
+        tile_super(n_tokens, group, false, false, true, pair, tokens, to);
     else
-        tile_super(n_panels, n_tokens, group, false, false, false, p, f, tokens, rows);
+        tile_super(n_tokens, group, false, false, false, pair, tokens, to);
 }
 
 /* Whether sums of a group fit 16 bits for all tokens of a tile. */
@@ -347,29 +350,29 @@ static inline bool is_narrow(const struct call *call, int n_tokens, const struct
     return call->widest * (call->group / 16) * reach <= INT16_MAX;
 }
 
-TILE_FUNCTION run_tile(int n_panels, int n_tokens, bool blocks, int group, const struct call *call, int panel,
-                       const struct token *tokens, float *const rows[TILE_TOKENS])
+TILE_FUNCTION run_tile(int n_tokens, bool blocks, int group, const struct call *call, const struct pair *pair,
+                       const struct token *tokens, const struct targets *to)
 {
-    const struct mlt_panel *p = call->panels + panel;
-    if (blocks && p->has_min)
-        tile_block32(n_panels, n_tokens, true, p, tokens, rows);
+    if (blocks && pair->p0->has_min)
+        tile_block32(n_tokens, true, pair, tokens, to);
     else if (blocks)
-        tile_block32(n_panels, n_tokens, false, p, tokens, rows);
+        tile_block32(n_tokens, false, pair, tokens, to);
     else
-        run_super(n_panels, n_tokens, group, call, panel, is_narrow(call, n_tokens, tokens), tokens, rows);
+        run_super(n_tokens, group, call, pair, is_narrow(call, n_tokens, tokens), tokens, to);
 }
 
-/* Tokens past the last one of a tile are copies of it, and go to where nobody looks. */
+/* Tokens past the last one of a tile are copies of it; they and a panel that is missing go to where nobody
+ * looks. */
 TILE_FUNCTION dot_panels(bool blocks, int group, const struct mlt_panel *panels, int n_panels, int64_t column,
                          const struct mlt_act *act, int64_t token, int64_t n_tokens, float *y, int64_t ld)
 {
     struct token tokens[BLOCK_TOKENS];
     struct factors factors[MLT_MAX_PANELS];
-    float nowhere[2 * MLT_PANEL_ROWS] = {0};
+    float nowhere[MLT_PANEL_ROWS] = {0};
     const int bias = panels->bias, low = panels->q_low, high = panels->q_high;
     /* Only codes that begin at 0 are taken off their centre: the others have it near 0. */
     const int centre = !blocks && panels->has_min && low == 0 && high > 8 ? (high + 1) / 2 : 0;
-    struct call call = {panels, factors, group, centre != 0, MLT_MAX(high - centre, centre - low)};
+    struct call call = {group, centre != 0, MLT_MAX(high - centre, centre - low)};
     for (int p = 0; !blocks && p < n_panels; p++)
         load_factors(&factors[p], panels + p, MLT_PANEL_COLUMNS / group, centre);
     for (int64_t begin = 0; begin < n_tokens; begin += BLOCK_TOKENS) {
@@ -381,19 +384,20 @@ TILE_FUNCTION dot_panels(bool blocks, int group, const struct mlt_panel *panels,
             load_token(&tokens[i], act, token + begin + MLT_MIN(i, count - 1), column, panels->columns, group,
                        -(bias + centre));
         for (int p = 0; p < n_panels; p += 2) {
+            const int other = p + 1 < n_panels;
+            const struct pair pair = {panels + p, panels + p + other, factors + p, factors + p + other};
             for (int i = 0; i < padded; i += TILE_TOKENS) {
-                float *rows[TILE_TOKENS];
-                for (int j = 0; j < TILE_TOKENS; j++)
-                    rows[j] = i + j < count ? y + (begin + i + j) * ld + p * MLT_PANEL_ROWS : nowhere;
-                const bool two = p + 1 < n_panels, six = i + TILE_TOKENS <= padded;
-                if (two && six)
-                    run_tile(2, TILE_TOKENS, blocks, group, &call, p, tokens + i, rows);
-                else if (two)
-                    run_tile(2, FEW_TOKENS, blocks, group, &call, p, tokens + i, rows);
-                else if (six)
-                    run_tile(1, TILE_TOKENS, blocks, group, &call, p, tokens + i, rows);
+                struct targets to;
+                for (int j = 0; j < TILE_TOKENS; j++) {
+                    const bool wanted = i + j < count;
+                    float *row = y + (begin + i + j) * ld + p * MLT_PANEL_ROWS;
+                    to.a[j] = wanted ? row : nowhere;
+                    to.b[j] = wanted && other ? row + MLT_PANEL_ROWS : nowhere;
+                }
+                if (i + TILE_TOKENS <= padded)
+                    run_tile(TILE_TOKENS, blocks, group, &call, &pair, tokens + i, &to);
                 else
-                    run_tile(1, FEW_TOKENS, blocks, group, &call, p, tokens + i, rows);
+                    run_tile(FEW_TOKENS, blocks, group, &call, &pair, tokens + i, &to);
             }
         }
     }

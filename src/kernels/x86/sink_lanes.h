@@ -149,9 +149,10 @@ INLINE vf add_super(vf y, const struct sink *sink, int t, int groups, bool has_m
 }
 
 /*
- * The two kernels of a layout, over product_NAME(tokens, rows, act, token, y, ld) with so many tokens as are
- * known when it is compiled. Rows that do not have the same distance are the exception: they do not get code
- * of their own for several tokens.
+ * The two kernels of a layout, over product_NAME(tile, rows, act, token, tokens, y, ld), which does `tokens`
+ * tokens, of which there are at most `tile`: a number that is known when it is compiled. FEW_TILE is the
+ * largest for which the including file wants code; 1: none for several tokens. Rows that do not have the same
+ * distance are the exception and get none either.
  */
 #define ROWS_KERNELS(name)                                                                                   \
     static inline void rows_##name(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,     \
@@ -159,24 +160,32 @@ INLINE vf add_super(vf y, const struct sink *sink, int t, int groups, bool has_m
     {                                                                                                        \
         const struct rows all = rows_by_stride(rows);                                                        \
         if (all.each)                                                                                        \
-            product_##name(1, all, act, token, y, 0);                                                        \
+            product_##name(1, all, act, token, 1, y, 0);                                                     \
         else                                                                                                 \
-            product_##name(1, (struct rows){all.first, all.stride, NULL}, act, token, y, 0);                 \
+            product_##name(1, (struct rows){all.first, all.stride, NULL}, act, token, 1, y, 0);              \
     }                                                                                                        \
     static inline void few_rows_##name(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act, \
                                        int64_t token, int tokens, float *y, int64_t ld)                      \
     {                                                                                                        \
-        const struct rows all = rows_by_stride(rows);                                                        \
-        if (all.each)                                                                                        \
-            for (int t = 0; t < tokens; t++)                                                                 \
-                rows_##name(rows, act, token + t, y + t * ld);                                               \
-        else if (tokens == 2)                                                                                \
-            product_##name(2, (struct rows){all.first, all.stride, NULL}, act, token, y, ld);                \
-        else if (tokens == 3) {                                                                              \
-            product_##name(2, (struct rows){all.first, all.stride, NULL}, act, token, y, ld);                \
-            rows_##name(rows, act, token + 2, y + 2 * ld);                                                   \
-        } else                                                                                               \
-            product_##name(MLT_FEW_TOKENS, (struct rows){all.first, all.stride, NULL}, act, token, y, ld);   \
+        struct rows all = rows_by_stride(rows);                                                              \
+        const struct rows strided = {all.first, all.stride, NULL};                                           \
+        int t = 0;                                                                                           \
+        if (!all.each && FEW_TILE > 2 && tokens > 2) {                                                       \
+            product_##name(FEW_TILE, strided, act, token, tokens, y, ld);                                    \
+            return;                                                                                          \
+        }                                                                                                    \
+        for (; !all.each && t + 2 <= tokens; t += 2)                                                         \
+            product_##name(2, strided, act, token + t, 2, y + t * ld, ld);                                   \
+        for (; t < tokens; t++)                                                                              \
+            rows_##name(rows, act, token + t, y + t * ld);                                                   \
     }
+
+#if FEW_TILE > 1
+#define SET_ROWS(dtype, name)                                                                                \
+    table->rows[MLT_##dtype] = rows_##name;                                                                  \
+    table->few_rows[MLT_##dtype] = few_rows_##name;
+#else
+#define SET_ROWS(dtype, name) table->rows[MLT_##dtype] = rows_##name;
+#endif
 
 #endif
