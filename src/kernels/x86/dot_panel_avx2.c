@@ -97,7 +97,7 @@ static inline __m256i pair_of(__m256i a, __m256i b)
     return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
 }
 
-TILE_FUNCTION prepare_factors(struct prepared *out, int group, const struct mlt_panel *panel, int row)
+static void prepare_factors(struct prepared *out, int group, const struct mlt_panel *panel, int row)
 {
     const int groups = MLT_PANEL_COLUMNS / group;
     for (int g = 0; g < groups; g++) {
@@ -117,7 +117,7 @@ static inline __m256i sum_codes(const struct mlt_panel *panel, int quad, int qua
     return sum;
 }
 
-TILE_FUNCTION prepare_start(struct prepared *out, int group, const struct mlt_panel *panel, int row)
+static void prepare_start(struct prepared *out, int group, const struct mlt_panel *panel, int row)
 {
     if (!group) {
         for (int b = 0; b < panel->columns / 32; b++)
@@ -133,7 +133,7 @@ TILE_FUNCTION prepare_start(struct prepared *out, int group, const struct mlt_pa
     store(out->start[0] + row, _mm256_mullo_epi32(sum, _mm256_set1_epi32(-OFFSET)));
 }
 
-TILE_FUNCTION prepare_codes(struct prepared *out, int group, const struct mlt_panel *panel, int row)
+static void prepare_codes(struct prepared *out, int group, const struct mlt_panel *panel, int row)
 {
     for (int i = 0; i < panel->columns / 4; i++) {
         __m256i q = load(panel->q[i][row]), even = even_bytes(q), odd = odd_bytes(q);
@@ -147,7 +147,7 @@ TILE_FUNCTION prepare_codes(struct prepared *out, int group, const struct mlt_pa
     }
 }
 
-TILE_FUNCTION prepare_panel(struct prepared *out, enum form form, int group, const struct mlt_panel *panel)
+static void prepare_panel(struct prepared *out, enum form form, int group, const struct mlt_panel *panel)
 {
     for (int row = 0; row < MLT_PANEL_ROWS; row += LANES) {
         if (group) prepare_factors(out, group, panel, row);
@@ -157,8 +157,8 @@ TILE_FUNCTION prepare_panel(struct prepared *out, enum form form, int group, con
 }
 
 /* Entry i becomes token t. */
-TILE_FUNCTION prepare_token(struct tokens *tokens, int i, enum form form, int group,
-                            const struct mlt_act *act, int64_t t, int64_t column, int columns, float *y)
+static void prepare_token(struct tokens *tokens, int i, enum form form, int group, const struct mlt_act *act,
+                          int64_t t, int64_t column, int columns, float *y)
 {
     const int16_t *sums = act->sums + t * (act->columns / 16) + column / 16;
     const int8_t *x = act->q + t * act->columns + column;
@@ -203,20 +203,22 @@ static inline __m256i multiply_bytes(enum form form, __m256i w, __m256i x)
 
 #define ADD_BYTES(token)                                                                                     \
     do {                                                                                                     \
-        __m256i x = broadcast32(tokens->x[token] + 4 * i);                                                   \
-        __m256i p0 = multiply_bytes(form, w0, x), p1 = multiply_bytes(form, w1, x);                          \
-        s->a0##token = i == first ? p0 : _mm256_add_epi16(s->a0##token, p0);                                 \
-        s->a1##token = i == first ? p1 : _mm256_add_epi16(s->a1##token, p1);                                 \
+        __m256i x = broadcast32(tokens->x[token] + 4 * i), p = multiply_bytes(form, w0, x);                  \
+        s->a0##token = i == first ? p : _mm256_add_epi16(s->a0##token, p);                                   \
         KEEP(s->a0##token);                                                                                  \
+        if (halves == 1) break;                                                                              \
+        p = multiply_bytes(form, w1, x);                                                                     \
+        s->a1##token = i == first ? p : _mm256_add_epi16(s->a1##token, p);                                   \
         KEEP(s->a1##token);                                                                                  \
     } while (0)
 
-/* 16-bit sums of the products of `run` times four columns. */
-TILE_FUNCTION sum_bytes(struct sums *s, int n_tokens, enum form form, int run, const struct mlt_panel *panel,
-                        const struct tokens *tokens, int first)
+/* 16-bit sums of the products of `run` times four columns with the rows from `row` on. */
+TILE_FUNCTION sum_bytes(struct sums *s, int halves, int n_tokens, enum form form, int run,
+                        const struct mlt_panel *panel, int row, const struct tokens *tokens, int first)
 {
+#pragma GCC unroll 8
     for (int i = first; i < first + run; i++) {
-        __m256i w0 = load(panel->q[i][0]), w1 = load(panel->q[i][LANES]);
+        __m256i w0 = load(panel->q[i][row]), w1 = halves > 1 ? load(panel->q[i][row + LANES]) : w0;
         ADD_BYTES(0);
         if (n_tokens == 1) continue;
         ADD_BYTES(1);
@@ -240,6 +242,7 @@ TILE_FUNCTION add_words(struct sums *s, int n_tokens, int quads, const struct pr
                         const struct tokens *tokens, int first)
 {
     for (int part = 0; part < 2; part++) {
+#pragma GCC unroll 8
         for (int i = first; i < first + quads; i++) {
             __m256i w0 = load(prepared->codes[part][i][0]), w1 = load(prepared->codes[part][i][LANES]);
             ADD_WORDS(0);
@@ -291,14 +294,14 @@ TILE_FUNCTION tile_block32(int n_tokens, enum form form, int run, bool has_min, 
         if (form == WIDE) {
             add_words(&s, n_tokens, 8, prepared, tokens, 8 * b);
         } else if (run == 8) {
-            sum_bytes(&s, n_tokens, form, 8, panel, tokens, 8 * b);
+            sum_bytes(&s, 2, n_tokens, form, 8, panel, 0, tokens, 8 * b);
 #define WIDEN(sum, half, token) sum = _mm256_madd_epi16(sum, ones)
             FOR_SUMS(WIDEN, s);
         } else {
             struct sums rest = no_sums();
-            sum_bytes(&s, n_tokens, form, 4, panel, tokens, 8 * b);
+            sum_bytes(&s, 2, n_tokens, form, 4, panel, 0, tokens, 8 * b);
             FOR_SUMS(WIDEN, s);
-            sum_bytes(&rest, n_tokens, form, 4, panel, tokens, 8 * b + 4);
+            sum_bytes(&rest, 2, n_tokens, form, 4, panel, 0, tokens, 8 * b + 4);
             FOR_SUMS(WIDEN, rest);
 #undef WIDEN
 #define JOIN(half, token) s.a##half##token = _mm256_add_epi32(s.a##half##token, rest.a##half##token)
@@ -358,16 +361,34 @@ TILE_FUNCTION tile_super(int n_tokens, enum form form, int run, int group, const
 #define COPY(sum, half, token) sums[half][token] = sum
         FOR_SUMS(COPY, s);
 #undef COPY
-    } else {
+    } else if (run == group / 4) {
         for (int i = 0; i < QUADS; i += run) {
             const __m256i f0 = load(prepared->scale[i / (group / 4)]),
                           f1 = load(prepared->scale[i / (group / 4)] + LANES);
-            sum_bytes(&s, n_tokens, form, run, panel, tokens, i);
+            sum_bytes(&s, 2, n_tokens, form, run, panel, 0, tokens, i);
 #define WIDEN(sum, half, token)                                                                              \
     sums[half][token] = _mm256_add_epi32(sums[half][token], _mm256_madd_epi16(sum, f##half))
             FOR_SUMS(WIDEN, s);
 #undef WIDEN
             __asm__("" : "+m"(sums));
+        }
+    } else { /* many 32-bit sums: half of the rows after the other, all in registers */
+        for (int half = 0; half < 2; half++) {
+            __m256i t0 = sums[half][0], t1 = t0, t2 = t0, t3 = t0;
+            for (int i = 0; i < QUADS; i += run) {
+                const __m256i factor = load(prepared->scale[i / (group / 4)] + LANES * half);
+                sum_bytes(&s, 1, n_tokens, form, run, panel, LANES * half, tokens, i);
+                t0 = _mm256_add_epi32(t0, _mm256_madd_epi16(s.a00, factor));
+                if (n_tokens == 1) continue;
+                t1 = _mm256_add_epi32(t1, _mm256_madd_epi16(s.a01, factor));
+                t2 = _mm256_add_epi32(t2, _mm256_madd_epi16(s.a02, factor));
+                t3 = _mm256_add_epi32(t3, _mm256_madd_epi16(s.a03, factor));
+            }
+            sums[half][0] = t0;
+            if (n_tokens == 1) continue;
+            sums[half][1] = t1;
+            sums[half][2] = t2;
+            sums[half][3] = t3;
         }
     }
     const __m256 d0 = _mm256_load_ps(panel->d[0]), d1 = _mm256_load_ps(panel->d[0] + LANES);
