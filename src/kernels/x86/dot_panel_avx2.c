@@ -27,6 +27,8 @@ enum {
     LANES = 8,
     QUADS = MLT_PANEL_COLUMNS / 4, /* of columns in a panel */
     OFFSET = 128,                  /* of unsigned activations */
+    FLOAT_BITS = 0x4b400000,       /* of 1.5 * 2^23: plus an integer below 2^22, those of their sum */
+    PANELS = 4,                    /* that stay in the first-level cache together */
 };
 
 /* How codes and activations are multiplied. */
@@ -38,7 +40,8 @@ struct prepared {
     _Alignas(32) int16_t codes[2][QUADS][MLT_PANEL_ROWS][2];
     _Alignas(32) int32_t scale[16][MLT_PANEL_ROWS]; /* both halves are the group's scale */
     _Alignas(32) int32_t min[8][MLT_PANEL_ROWS];    /* of two groups, 16 bits each */
-    _Alignas(32) int32_t start[8][MLT_PANEL_ROWS];  /* of a block's sums, or of the superblock's */
+    _Alignas(32)
+        int32_t start[8][MLT_PANEL_ROWS]; /* of a block's sums (plus FLOAT_BITS), or of the superblock's */
 };
 
 /* The tokens of a tile (the first, or four) from the panel's first column on. */
@@ -120,9 +123,10 @@ static inline __m256i sum_codes(const struct mlt_panel *panel, int quad, int qua
 static void prepare_start(struct prepared *out, int group, const struct mlt_panel *panel, int row)
 {
     if (!group) {
-        for (int b = 0; b < panel->columns / 32; b++)
-            store(out->start[b] + row,
-                  _mm256_madd_epi16(sum_codes(panel, 8 * b, 8, row), _mm256_set1_epi16(-OFFSET)));
+        for (int b = 0; b < panel->columns / 32; b++) {
+            __m256i sum = _mm256_madd_epi16(sum_codes(panel, 8 * b, 8, row), _mm256_set1_epi16(-OFFSET));
+            store(out->start[b] + row, _mm256_add_epi32(sum, _mm256_set1_epi32(FLOAT_BITS)));
+        }
         return;
     }
     __m256i sum = _mm256_setzero_si256();
@@ -255,10 +259,11 @@ TILE_FUNCTION add_words(struct sums *s, int n_tokens, int quads, const struct pr
 }
 #undef ADD_WORDS
 
-static inline struct sums no_sums(void)
+/* All sums at `value`. */
+static inline struct sums equal_sums(int32_t value)
 {
-    __m256i zero = _mm256_setzero_si256();
-    return (struct sums){zero, zero, zero, zero, zero, zero, zero, zero};
+    __m256i v = _mm256_set1_epi32(value);
+    return (struct sums){v, v, v, v, v, v, v, v};
 }
 
 /* Calls DO(sum, half, token) for the sums of a tile. */
@@ -277,6 +282,13 @@ static inline struct sums no_sums(void)
 
 /* ---- Tiles ---- */
 
+/* The numbers of which FLOAT_BITS plus themselves are given: a subtraction has a port more than a conversion.
+ */
+static inline __m256 from_float_bits(__m256i v)
+{
+    return _mm256_sub_ps(_mm256_castsi256_ps(v), _mm256_set1_ps(0x1.8p23f));
+}
+
 /* y = fma(factor * dx, value, y) for LANES rows */
 static inline void add_output(float *y, __m256 factor, const float *dx, __m256 value)
 {
@@ -290,7 +302,7 @@ TILE_FUNCTION tile_block32(int n_tokens, enum form form, int run, bool has_min, 
     for (int b = 0; b < panel->columns / 32; b++) {
         const __m256i ones = _mm256_set1_epi16(1);
         const __m256 d0 = _mm256_load_ps(panel->d[b]), d1 = _mm256_load_ps(panel->d[b] + LANES);
-        struct sums s = no_sums();
+        struct sums s = equal_sums(form == WIDE ? FLOAT_BITS : 0);
         if (form == WIDE) {
             add_words(&s, n_tokens, 8, prepared, tokens, 8 * b);
         } else if (run == 8) {
@@ -298,7 +310,7 @@ TILE_FUNCTION tile_block32(int n_tokens, enum form form, int run, bool has_min, 
 #define WIDEN(sum, half, token) sum = _mm256_madd_epi16(sum, ones)
             FOR_SUMS(WIDEN, s);
         } else {
-            struct sums rest = no_sums();
+            struct sums rest = equal_sums(0);
             sum_bytes(&s, 2, n_tokens, form, 4, panel, 0, tokens, 8 * b);
             FOR_SUMS(WIDEN, s);
             sum_bytes(&rest, 2, n_tokens, form, 4, panel, 0, tokens, 8 * b + 4);
@@ -319,11 +331,14 @@ TILE_FUNCTION tile_block32(int n_tokens, enum form form, int run, bool has_min, 
         }
 #define OUTPUT(sum, half, token)                                                                             \
     do {                                                                                                     \
-        __m256i isum = sum;                                                                                  \
-        if (form == UNSIGNED_ACTIVATIONS)                                                                    \
-            isum = _mm256_add_epi32(isum, load(prepared->start[b] + LANES * half));                          \
-        add_output(tokens->y[token] + LANES * half, d##half, tokens->d[token] + b,                           \
-                   _mm256_cvtepi32_ps(isum));                                                                \
+        __m256 value;                                                                                        \
+        if (form == UNSIGNED_CODES)                                                                          \
+            value = _mm256_cvtepi32_ps(sum);                                                                 \
+        else if (form == WIDE)                                                                               \
+            value = from_float_bits(sum);                                                                    \
+        else                                                                                                 \
+            value = from_float_bits(_mm256_add_epi32(sum, load(prepared->start[b] + LANES * half)));         \
+        add_output(tokens->y[token] + LANES * half, d##half, tokens->d[token] + b, value);                   \
     } while (0)
         FOR_SUMS(OUTPUT, s);
 #undef OUTPUT
@@ -351,7 +366,7 @@ TILE_FUNCTION tile_super(int n_tokens, enum form form, int run, int group, const
                          const struct prepared *prepared, const struct tokens *tokens)
 {
     __m256i sums[2][4]; /* in memory: registers are for the 16-bit sums */
-    struct sums s = no_sums();
+    struct sums s = equal_sums(0);
     for (int half = 0; half < 2; half++)
         for (int t = 0; t < n_tokens; t++)
             sums[half][t] = form == UNSIGNED_ACTIVATIONS ? load(prepared->start[0] + LANES * half) : s.a00;
@@ -440,9 +455,9 @@ struct call {
  */
 TILE_FUNCTION run_panels(enum form form, int run, int group, const struct call *c)
 {
-    struct prepared prepared[MLT_MAX_PANELS];
+    struct prepared prepared[PANELS];
     struct tokens tokens;
-    float spare[MLT_MAX_PANELS * MLT_PANEL_ROWS];
+    float spare[PANELS * MLT_PANEL_ROWS];
     const int columns = c->panels->columns;
     for (int p = 0; p < c->n_panels; p++)
         prepare_panel(&prepared[p], form, group, &c->panels[p]);
@@ -471,7 +486,8 @@ static inline int run_for(int x, int code)
     return 32767 / (2 * x * MLT_MAX(code, 1));
 }
 
-TILE_FUNCTION run_call(int group, const struct call *c)
+/* At most PANELS panels. */
+TILE_FUNCTION run_part(int group, const struct call *c)
 {
     const int low = c->panels->q_low, high = c->panels->q_high;
     const int longest = group == 16 ? 4 : 8;
@@ -494,25 +510,35 @@ TILE_FUNCTION run_call(int group, const struct call *c)
         run_panels(WIDE, 0, group, c);
 }
 
+TILE_FUNCTION run_call(int group, struct call c)
+{
+    for (int rest = c.n_panels; rest > 0; rest -= PANELS) {
+        c.n_panels = MLT_MIN(rest, PANELS);
+        run_part(group, &c);
+        c.panels += PANELS;
+        c.y += PANELS * MLT_PANEL_ROWS;
+    }
+}
+
 static void dot_block32(const struct mlt_panel *panels, int n_panels, int64_t column,
                         const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
 {
-    const struct call call = {panels, n_panels, column, act, token, tokens, y, ld};
-    run_call(GROUP_NONE, &call);
+    struct call call = {panels, n_panels, column, act, token, tokens, y, ld};
+    run_call(GROUP_NONE, call);
 }
 
 static void dot_super32(const struct mlt_panel *panels, int n_panels, int64_t column,
                         const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
 {
-    const struct call call = {panels, n_panels, column, act, token, tokens, y, ld};
-    run_call(32, &call);
+    struct call call = {panels, n_panels, column, act, token, tokens, y, ld};
+    run_call(32, call);
 }
 
 static void dot_super16(const struct mlt_panel *panels, int n_panels, int64_t column,
                         const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
 {
-    const struct call call = {panels, n_panels, column, act, token, tokens, y, ld};
-    run_call(16, &call);
+    struct call call = {panels, n_panels, column, act, token, tokens, y, ld};
+    run_call(16, call);
 }
 
 void mlt_avx2_dot_panel(struct mlt_kernels *table)
