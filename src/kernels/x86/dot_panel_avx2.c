@@ -160,21 +160,33 @@ static void prepare_panel(struct prepared *out, enum form form, int group, const
     }
 }
 
-/* Entry i becomes token t. */
-static void prepare_token(struct tokens *tokens, int i, enum form form, int group, const struct mlt_act *act,
-                          int64_t t, int64_t column, int columns, float *y)
+/* Sums of x for products with minimums, from those of 16 columns. */
+static inline void prepare_sums(struct tokens *tokens, int i, int group, const int16_t *sums, int columns)
 {
-    const int16_t *sums = act->sums + t * (act->columns / 16) + column / 16;
+    int16_t sums16[16] = {0};
+    if (columns == MLT_PANEL_COLUMNS)
+        memcpy(sums16, sums, sizeof sums16);
+    else
+        memcpy(sums16, sums, (size_t)columns / 16 * sizeof *sums);
+    __m256i v = load_any(sums16);
+    if (group != 16) {
+        __m256i sums32 = _mm256_madd_epi16(v, _mm256_set1_epi16(1));
+        _mm256_storeu_ps(tokens->block_sums[i], _mm256_cvtepi32_ps(sums32));
+        v = _mm256_permute4x64_epi64(_mm256_packs_epi32(sums32, sums32), _MM_SHUFFLE(3, 1, 2, 0));
+    }
+    store(tokens->sums[i], v);
+}
+
+/* Entry i becomes token t. */
+TILE_FUNCTION prepare_token(struct tokens *tokens, int i, enum form form, int group, bool has_min,
+                            const struct mlt_act *act, int64_t t, int64_t column, int columns, float *y)
+{
     const int8_t *x = act->q + t * act->columns + column;
     uint8_t *copy = (uint8_t *)tokens->copy[i];
     tokens->d[i] = act->d + t * (act->columns / act->block) + column / act->block;
     tokens->y[i] = y;
     tokens->x[i] = form == UNSIGNED_CODES ? (const uint8_t *)x : copy;
-    memcpy(tokens->sums[i], sums, (size_t)columns / 16 * sizeof *sums);
-    for (int g = 0; group != 16 && g < columns / 32; g++) {
-        tokens->sums[i][g] = (int16_t)(tokens->sums[i][2 * g] + tokens->sums[i][2 * g + 1]);
-        tokens->block_sums[i][g] = (float)tokens->sums[i][g];
-    }
+    if (has_min) prepare_sums(tokens, i, group, act->sums + t * (act->columns / 16) + column / 16, columns);
     for (int k = 0; form != UNSIGNED_CODES && k < columns; k += 32) {
         __m256i v = load_any(x + k);
         if (form == WIDE) {
@@ -466,8 +478,8 @@ TILE_FUNCTION run_panels(enum form form, int run, int group, const struct call *
         if (count < n) memset(spare, 0, sizeof spare);
         for (int i = 0; i < n; i++) {
             int64_t k = t + MLT_MIN(i, count - 1);
-            prepare_token(&tokens, i, form, group, c->act, c->token + k, c->column, columns,
-                          i < count ? c->y + k * c->ld : spare);
+            prepare_token(&tokens, i, form, group, c->panels->has_min, c->act, c->token + k, c->column,
+                          columns, i < count ? c->y + k * c->ld : spare);
         }
         for (int p = 0; p < c->n_panels; p++) {
             if (n == 4)
