@@ -53,7 +53,7 @@ static void run_dot(const struct mlt_kernels *table, const void *context)
 
 static void check_dot(struct check *check, mlt_dtype dtype)
 {
-    enum { MAX_ROWS = 17, MAX_TOKENS = 9, MAX_COLUMNS = 700, PAD = 3 };
+    enum { MAX_ROWS = 17, MAX_TOKENS = 17, MAX_COLUMNS = 1100, PAD = 3 };
     struct mlt_random *random = &check->random;
     uint8_t *w = test_alloc(MAX_ROWS * (MAX_COLUMNS + PAD) * 4);
     float *x = test_alloc(MAX_TOKENS * (MAX_COLUMNS + PAD) * sizeof(float));
