@@ -18,32 +18,12 @@
 #ifndef MLT_ROWS_TEMPLATE_H
 #define MLT_ROWS_TEMPLATE_H
 
+#include "kernels/arm/rows_block32.h"
 #include "kernels/arm/unpack_neon.h"
 
 #include "tensor/quant_blocks.h"
 
 #include <stddef.h>
-
-/* A token's quantised row. */
-struct token {
-    const int8_t *x;
-    const float *dx;
-    const int16_t *sums;
-    int64_t blocks;
-};
-
-MLT_INLINE struct token token_of(const struct mlt_act *act, int64_t token)
-{
-    int64_t blocks = act->columns / act->block;
-    return (struct token){act->q + token * act->columns, act->d + token * blocks,
-                          act->sums + token * (act->columns / 16), blocks};
-}
-
-/* Lane i has the sum of the lanes of v_i. */
-MLT_INLINE int32x4_t reduce4(int32x4_t v0, int32x4_t v1, int32x4_t v2, int32x4_t v3)
-{
-    return vpaddq_s32(vpaddq_s32(v0, v1), vpaddq_s32(v2, v3));
-}
 
 /* Codes of columns 16 c .. 16 c + 15 of a block, plus the dtype's offset; c is a constant wherever this is
  * called. */
@@ -57,11 +37,6 @@ MLT_INLINE int8x16_t low_nibbles(const uint8_t *bytes)
 MLT_INLINE int8x16_t high_nibbles(const uint8_t *bytes)
 {
     return vreinterpretq_s8_u8(mlt_high_nibbles(vld1q_u8(bytes)));
-}
-
-MLT_INLINE int8x16_t values(const int8_t table[16], int8x16_t index)
-{
-    return vqtbl1q_s8(vld1q_s8(table), vreinterpretq_u8_s8(index));
 }
 
 /* v >> n for a constant n of 0 to 7. */
@@ -87,111 +62,6 @@ MLT_INLINE uint8x16_t shift_left(uint8x16_t v, int n)
     case 3: return vshlq_n_u8(v, 3);
     case 4: return vshlq_n_u8(v, 4);
     default: return v;
-    }
-}
-
-/* ---- Blocks of 32 ---- */
-
-/* Bit 16 c + i of the four bytes to 16 or 0 in lane i. */
-MLT_INLINE int8x16_t fifth_bits(const uint8_t *bits, int c)
-{
-    static const uint8_t masks[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    static const uint8_t bytes[2][16] = {{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
-                                         {2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3}};
-    uint8x16_t all = vreinterpretq_u8_u32(vdupq_n_u32(mlt_load_u32(bits)));
-    uint8x16_t set = vtstq_u8(vqtbl1q_u8(all, vld1q_u8(bytes[c])), vld1q_u8(masks));
-    return vreinterpretq_s8_u8(vandq_u8(set, vdupq_n_u8(16)));
-}
-
-MLT_INLINE int8x16_t codes_q4_0(const uint8_t *block, int c)
-{
-    const uint8_t *qs = block + offsetof(struct mlt_block_q4_0, qs);
-    return c ? high_nibbles(qs) : low_nibbles(qs);
-}
-
-MLT_INLINE int8x16_t codes_q4_1(const uint8_t *block, int c)
-{
-    const uint8_t *qs = block + offsetof(struct mlt_block_q4_1, qs);
-    return c ? high_nibbles(qs) : low_nibbles(qs);
-}
-
-MLT_INLINE int8x16_t codes_q5_0(const uint8_t *block, int c)
-{
-    const uint8_t *qs = block + offsetof(struct mlt_block_q5_0, qs);
-    return vorrq_s8(c ? high_nibbles(qs) : low_nibbles(qs),
-                    fifth_bits(block + offsetof(struct mlt_block_q5_0, qh), c));
-}
-
-MLT_INLINE int8x16_t codes_q5_1(const uint8_t *block, int c)
-{
-    const uint8_t *qs = block + offsetof(struct mlt_block_q5_1, qs);
-    return vorrq_s8(c ? high_nibbles(qs) : low_nibbles(qs),
-                    fifth_bits(block + offsetof(struct mlt_block_q5_1, qh), c));
-}
-
-MLT_INLINE int8x16_t codes_q8_0(const uint8_t *block, int c)
-{
-    return vreinterpretq_s8_u8(vld1q_u8(block + offsetof(struct mlt_block_q8_0, qs) + 16 * c));
-}
-
-MLT_INLINE int8x16_t codes_iq4_nl(const uint8_t *block, int c)
-{
-    const uint8_t *qs = block + offsetof(struct mlt_block_iq4_nl, qs);
-    return values(mlt_iq4_values, c ? high_nibbles(qs) : low_nibbles(qs));
-}
-
-MLT_INLINE int8x16_t codes_mxfp4(const uint8_t *block, int c)
-{
-    const uint8_t *qs = block + offsetof(struct mlt_block_mxfp4, qs);
-    return values(mlt_e2m1_doubled, c ? high_nibbles(qs) : low_nibbles(qs));
-}
-
-typedef float32x4_t read_scales(const uint8_t *const b[MLT_UNPACK_ROWS]);
-
-/* d is the first field of every block here but MXFP4's, m the second. */
-MLT_INLINE float32x4_t first_halves(const uint8_t *const b[MLT_UNPACK_ROWS])
-{
-    return mlt_halves4(b, 0);
-}
-
-MLT_INLINE float32x4_t second_halves(const uint8_t *const b[MLT_UNPACK_ROWS])
-{
-    return mlt_halves4(b, 2);
-}
-
-MLT_INLINE int32x4_t dot_block(int32x4_t sum, const uint8_t *block, read_codes *codes, int8x16_t x0,
-                               int8x16_t x1, bool small)
-{
-    return dot32(sum, codes(block, 0), x0, codes(block, 1), x1, small);
-}
-
-/* read_m is NULL where the dtype has no m. */
-MLT_INLINE void rows_block32(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,
-                             int64_t number, float y[MLT_PANEL_ROWS], size_t block_bytes, read_codes *codes,
-                             bool small, int offset, read_scales *read_d, read_scales *read_m)
-{
-    const struct token token = token_of(act, number);
-    const int8x16_t minus = vdupq_n_s8((int8_t)-offset);
-    for (int row = 0; row < MLT_PANEL_ROWS; row += MLT_UNPACK_ROWS) {
-        const uint8_t *b[MLT_UNPACK_ROWS] = {rows[row], rows[row + 1], rows[row + 2], rows[row + 3]};
-        float32x4_t sum = vdupq_n_f32(0.0f);
-        for (int64_t i = 0; i < token.blocks; i++) {
-            int8x16_t x0 = vld1q_s8(token.x + 32 * i), x1 = vld1q_s8(token.x + 32 * i + 16);
-            int32x4_t start = vdupq_n_s32(0); /* minus the offsets' part, over four lanes */
-            if (offset) start = dot32(start, minus, x0, minus, x1, true);
-            int32x4_t isum = reduce4(
-                dot_block(start, b[0], codes, x0, x1, small), dot_block(start, b[1], codes, x0, x1, small),
-                dot_block(start, b[2], codes, x0, x1, small), dot_block(start, b[3], codes, x0, x1, small));
-            float dx = token.dx[i];
-            sum = vfmaq_f32(sum, vmulq_n_f32(read_d(b), dx), vcvtq_f32_s32(isum));
-            if (read_m) {
-                float xsum = (float)(token.sums[2 * i] + token.sums[2 * i + 1]);
-                sum = vfmaq_n_f32(sum, vmulq_n_f32(read_m(b), dx), xsum);
-            }
-            for (int r = 0; r < MLT_UNPACK_ROWS; r++)
-                b[r] += block_bytes;
-        }
-        vst1q_f32(y + row, sum);
     }
 }
 
@@ -446,17 +316,6 @@ MLT_INLINE void rows_super(const uint8_t *const rows[MLT_PANEL_ROWS], const stru
 
 /* ---- The entries ---- */
 
-#define ROWS_ENTRY(type)                                                                                     \
-    static void rows_##type(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,            \
-                            int64_t token, float y[MLT_PANEL_ROWS])
-
-#define BLOCK32_ENTRY(name, type, small, offset, read_d, read_m)                                             \
-    ROWS_ENTRY(type)                                                                                         \
-    {                                                                                                        \
-        rows_block32(rows, act, token, y, sizeof(struct mlt_block_##type), codes_##type, small, offset,      \
-                     read_d, read_m);                                                                        \
-    }
-
 #define SUPER_ENTRY(name, type, group, small, offset, scales, dmin)                                          \
     ROWS_ENTRY(type)                                                                                         \
     {                                                                                                        \
@@ -464,15 +323,6 @@ MLT_INLINE void rows_super(const uint8_t *const rows[MLT_PANEL_ROWS], const stru
                    (struct super){sizeof(struct mlt_block_##type), offsetof(struct mlt_block_##type, d),     \
                                   dmin, group, offset, small, codes_##type, scales});                        \
     }
-
-#define BLOCK32_DTYPES(X)                                                                                    \
-    X(Q4_0, q4_0, true, 8, first_halves, NULL)                                                               \
-    X(Q4_1, q4_1, true, 0, first_halves, second_halves)                                                      \
-    X(Q5_0, q5_0, true, 16, first_halves, NULL)                                                              \
-    X(Q5_1, q5_1, true, 0, first_halves, second_halves)                                                      \
-    X(Q8_0, q8_0, false, 0, first_halves, NULL)                                                              \
-    X(IQ4_NL, iq4_nl, false, 0, first_halves, NULL)                                                          \
-    X(MXFP4, mxfp4, true, 0, mlt_exponents4, NULL)
 
 #define SUPER_DTYPES(X)                                                                                      \
     X(Q2_K, q2_K, 16, true, 0, scales_q2_K, offsetof(struct mlt_block_q2_K, dmin))                           \
@@ -484,7 +334,6 @@ MLT_INLINE void rows_super(const uint8_t *const rows[MLT_PANEL_ROWS], const stru
     X(TQ1_0, tq1_0, 32, true, 1, NULL, 0)                                                                    \
     X(TQ2_0, tq2_0, 32, true, 1, NULL, 0)
 
-BLOCK32_DTYPES(BLOCK32_ENTRY)
 SUPER_DTYPES(SUPER_ENTRY)
 
 MLT_INLINE void set_rows(struct mlt_kernels *table)
