@@ -2,8 +2,8 @@
  * Whole rows of 32-blocks with one token; a part of rows_template.h, which says what it needs and why.
  *
  * Per block of 32 columns of a row only the loads, the taking apart and the products are its own; the rest is
- * kept small: loads move their pointers on, integer sums are not set to zero for each block but run on, so that
- * the difference of two is a block's, and what a token needs is prepared for four blocks and eight rows.
+ * kept small: loads move their pointers on, integer sums are not set to zero for each block but run on, so
+ * that the difference of two is a block's, and what a token needs is prepared for four blocks and eight rows.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -11,11 +11,6 @@
 #define MLT_ROWS_BLOCK32_H
 
 #include "kernels/arm/rows_read.h"
-
-/* The codes of a block, plus the dtype's offset: columns 0 .. 15, then 16 .. 31. */
-struct codes {
-    int8x16_t low, high;
-};
 
 /* Takes what follows a block's scales: its rest. */
 typedef struct codes take_codes(const uint8_t **b);
@@ -40,12 +35,6 @@ MLT_INLINE struct codes take_five_bits(const uint8_t **b)
     uint8x16_t high = vandq_u8(vtstq_u8(vqtbl1q_u8(bits, vld1q_u8(bytes[1])), mask), sixteen);
     return (struct codes){vorrq_s8(codes.low, vreinterpretq_s8_u8(low)),
                           vorrq_s8(codes.high, vreinterpretq_s8_u8(high))};
-}
-
-MLT_INLINE struct codes take_bytes(const uint8_t **b)
-{
-    uint8x16x2_t bytes = take32(b);
-    return (struct codes){vreinterpretq_s8_u8(bytes.val[0]), vreinterpretq_s8_u8(bytes.val[1])};
 }
 
 MLT_INLINE struct codes take_iq4(const uint8_t **b)
@@ -83,8 +72,10 @@ struct block32 {
         KEEP_ORDER();                                                                                        \
         float32x4_t d = vmulq_laneq_f32(how.scales(&b[first]), dx, lane), m = d;                             \
         if (how.has_m) m = vmulq_laneq_f32(take_halves4(&b[first]), dx, lane);                               \
-        SUM_ROW(r0) SUM_ROW(r1) SUM_ROW(r2) SUM_ROW(r3)                                                      \
-        uint32x4_t all = vreinterpretq_u32_s32(reduce4(sum##r0, sum##r1, sum##r2, sum##r3));                 \
+        SUM_ROW(r0)                                                                                          \
+        SUM_ROW(r1)                                                                                          \
+        SUM_ROW(r2) SUM_ROW(r3) uint32x4_t all =                                                             \
+            vreinterpretq_u32_s32(reduce4(sum##r0, sum##r1, sum##r2, sum##r3));                              \
         int32x4_t isum = vreinterpretq_s32_u32(vsubq_u32(all, before));                                      \
         before = all;                                                                                        \
         if (how.offset) isum = vmlsq_laneq_s32(isum, offset, xsum, lane);                                    \

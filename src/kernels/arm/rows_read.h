@@ -68,11 +68,16 @@ MLT_INLINE uint8x16_t take16(const uint8_t **b)
     return bytes;
 }
 
-MLT_INLINE uint8x16x2_t take32(const uint8_t **b)
+/* 32 columns of a row or a token. */
+struct codes {
+    int8x16_t low, high;
+};
+
+MLT_INLINE struct codes take_bytes(const uint8_t **b)
 {
-    uint8x16x2_t bytes;
+    struct codes bytes;
     __asm__("ldp %q0, %q1, [%2], #32"
-            : "=w"(bytes.val[0]), "=w"(bytes.val[1]), "+r"(*b)
+            : "=w"(bytes.low), "=w"(bytes.high), "+r"(*b)
             : "m"(*(const struct bytes_32 *)*b));
     return bytes;
 }
@@ -86,7 +91,9 @@ MLT_INLINE uint32_t take4(const uint8_t **b)
 
 /* An element of `bytes` bytes to lane 0, the others 0; and to another lane. width: b, h, s. */
 #define TAKE_FIRST(v, width, bytes, b)                                                                       \
-    __asm__("ldr %" width "0, [%1], #" #bytes : "=w"(v), "+r"(*(b)) : "m"(*(const struct bytes_##bytes *)*(b)))
+    __asm__("ldr %" width "0, [%1], #" #bytes                                                                \
+            : "=w"(v), "+r"(*(b))                                                                            \
+            : "m"(*(const struct bytes_##bytes *)*(b)))
 #define TAKE_LANE(v, width, lane, bytes, b)                                                                  \
     __asm__("ld1 {%0." width "}[" #lane "], [%1], #" #bytes                                                  \
             : "+w"(v), "+r"(*(b))                                                                            \
