@@ -69,13 +69,13 @@ struct block32 {
 /* A block of four rows; `lane`: where the token's numbers of the block are in dx and xsum. */
 #define ADD_FOUR_ROWS(y, before, first, r0, r1, r2, r3, lane)                                                \
     {                                                                                                        \
-        KEEP_ORDER();                                                                                        \
+        MLT_KEEP_ORDER();                                                                                    \
         float32x4_t d = vmulq_laneq_f32(how.scales(&b[first]), dx, lane), m = d;                             \
         if (how.has_m) m = vmulq_laneq_f32(take_halves4(&b[first]), dx, lane);                               \
         SUM_ROW(r0)                                                                                          \
         SUM_ROW(r1)                                                                                          \
-        SUM_ROW(r2) SUM_ROW(r3) uint32x4_t all =                                                             \
-            vreinterpretq_u32_s32(reduce4(sum##r0, sum##r1, sum##r2, sum##r3));                              \
+        SUM_ROW(r2)                                                                                          \
+        SUM_ROW(r3) uint32x4_t all = vreinterpretq_u32_s32(reduce4(sum##r0, sum##r1, sum##r2, sum##r3));     \
         int32x4_t isum = vreinterpretq_s32_u32(vsubq_u32(all, before));                                      \
         before = all;                                                                                        \
         if (how.offset) isum = vmlsq_laneq_s32(isum, offset, xsum, lane);                                    \
@@ -84,7 +84,7 @@ struct block32 {
     }
 #define ADD_BLOCK(number, lane)                                                                              \
     {                                                                                                        \
-        KEEP_ORDER();                                                                                        \
+        MLT_KEEP_ORDER();                                                                                    \
         int8x16_t x0 = vld1q_s8(token.x + 32 * (number)), x1 = vld1q_s8(token.x + 32 * (number) + 16);       \
         ADD_FOUR_ROWS(y_low, before_low, 0, 0, 1, 2, 3, lane)                                                \
         ADD_FOUR_ROWS(y_high, before_high, 4, 4, 5, 6, 7, lane)                                              \

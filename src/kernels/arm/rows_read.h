@@ -6,6 +6,7 @@
 #ifndef MLT_ROWS_READ_H
 #define MLT_ROWS_READ_H
 
+#include "kernels/arm/pairs_neon.h"
 #include "kernels/arm/unpack_neon.h"
 
 #include "tensor/quant_blocks.h"
@@ -43,18 +44,12 @@ MLT_INLINE int8x16_t values(const int8_t table[16], int8x16_t index)
     return vqtbl1q_s8(vld1q_s8(table), vreinterpretq_u8_s8(index));
 }
 
-/* Loads from behind are not moved before it: with many blocks mixed, registers would not suffice. */
-#define KEEP_ORDER() __asm__ volatile("" ::: "memory")
-
 /* Memory that an instruction reads. */
 struct bytes_1 {
     uint8_t byte[1];
 };
 struct bytes_2 {
     uint8_t byte[2];
-};
-struct bytes_32 {
-    uint8_t byte[32];
 };
 
 /*
@@ -68,18 +63,16 @@ MLT_INLINE uint8x16_t take16(const uint8_t **b)
     return bytes;
 }
 
-/* 32 columns of a row or a token. */
+/* 32 columns of a row or of a token. */
 struct codes {
     int8x16_t low, high;
 };
 
 MLT_INLINE struct codes take_bytes(const uint8_t **b)
 {
-    struct codes bytes;
-    __asm__("ldp %q0, %q1, [%2], #32"
-            : "=w"(bytes.low), "=w"(bytes.high), "+r"(*b)
-            : "m"(*(const struct bytes_32 *)*b));
-    return bytes;
+    struct mlt_pair bytes;
+    MLT_TAKE_PAIR(bytes, *b, 32);
+    return (struct codes){bytes.first, bytes.second};
 }
 
 MLT_INLINE uint32_t take4(const uint8_t **b)

@@ -322,7 +322,8 @@ MLT_INLINE int32x4_t super_sum(struct super how, const uint8_t *block, const uin
         int32x4_t all = vpadalq_s16(vpaddlq_s16(sums.low), sums.high);
         DOT_PAIR(0)
         DOT_PAIR(2)
-        DOT_PAIR(4) DOT_PAIR(6) DOT_PAIR(8) DOT_PAIR(10) DOT_PAIR(12)
+        DOT_PAIR(4)
+        DOT_PAIR(6) DOT_PAIR(8) DOT_PAIR(10) DOT_PAIR(12)
             DOT_PAIR(14) return vmlsq_n_s32(total, all, how.offset);
     }
     int16x8_t behind = how.group == 16 ? scales.scale_high : vdupq_n_s16(0);
@@ -372,7 +373,7 @@ MLT_INLINE void rows_super(const uint8_t *const rows[MLT_PANEL_ROWS], const stru
             int32x4_t isums[MLT_UNPACK_ROWS];
             MLT_UNROLL(4)
             for (int r = 0; r < MLT_UNPACK_ROWS; r++) {
-                KEEP_ORDER();
+                MLT_KEEP_ORDER();
                 isums[r] = super_sum(how, b[r], x, scales.rows[r], sums);
             }
             int32x4_t isum = reduce4(isums[0], isums[1], isums[2], isums[3]);
