@@ -4,7 +4,7 @@
 set -eu
 packages="gcc g++ libc6-dev make cmake ninja-build clang clang-format libclang-rt-14-dev
 libpcre2-dev libjansson-dev libcmocka-dev libedit-dev mandoc
-gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"
+gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static valgrind"
 
 if ! command -v dpkg-query > /dev/null; then
     echo "This is no Debian system; what is needed, by Debian's names: $packages" | tr '\n' ' '

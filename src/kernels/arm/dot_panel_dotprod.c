@@ -3,38 +3,31 @@
  * four columns of a token.
  *
  * One token: sixteen rows at a time. Four tokens: eight rows at a time, so that each register of weights
- * serves four instructions and y stays in registers over the panel.
+ * serves four instructions and y stays in registers over the panel; the tokens are packed once for all
+ * panels.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "kernels/arm/arm.h"
+#include "kernels/arm/pairs_neon.h"
 
-#include <arm_neon.h>
-
-/* Four tokens, or one, at the panel's first column. */
-struct tokens {
-    const int8_t *x; /* token t at x + t * columns */
-    int64_t columns;
-    const float *dx; /* d + t * blocks */
-    int64_t blocks;
-    const int16_t *sums; /* sums + t * (columns / 16) */
+/* A token at the panel's first column. */
+struct token {
+    const int8_t *x;
+    const float *dx;
+    const int16_t *sums;
 };
 
-MLT_INLINE struct tokens tokens_at(const struct mlt_act *act, int64_t token, int64_t column)
+MLT_INLINE struct token token_at(const struct mlt_act *act, int64_t token, int64_t column)
 {
-    int64_t blocks = act->columns / act->block;
-    return (struct tokens){.x = act->q + token * act->columns + column,
-                           .columns = act->columns,
-                           .dx = act->d + token * blocks + column / act->block,
-                           .blocks = blocks,
-                           .sums = act->sums + token * (act->columns / 16) + column / 16};
+    return (struct token){act->q + token * act->columns + column,
+                          act->d + (token * act->columns + column) / act->block,
+                          act->sums + (token * act->columns + column) / 16};
 }
 
-/* The sum of the int8 of group `g` of token `t`. */
-MLT_INLINE int32_t group_sum(const struct tokens *tokens, int t, int g, int group)
+/* The sum of the int8 of group `g`. */
+MLT_INLINE int32_t group_sum(const struct token *token, int g, int group)
 {
-    const int16_t *sums = tokens->sums + t * (tokens->columns / 16);
-    return group == 16 ? sums[g] : sums[2 * g] + sums[2 * g + 1];
+    return group == 16 ? token->sums[g] : token->sums[2 * g] + token->sums[2 * g + 1];
 }
 
 #define FOUR(M) M(0) M(1) M(2) M(3)
@@ -57,20 +50,20 @@ enum { WORD = MLT_PANEL_ROWS * 4 };
     MLT_UNROLL(2)                                                                                            \
     for (int half = 0; half < (columns) / 16; half++) {                                                      \
         const int8_t(*q)[MLT_PANEL_ROWS][4] = &panel->q[(at) / 4 + 4 * half];                                \
-        int8x16_t x = vld1q_s8(tokens->x + (at) + 16 * half);                                                \
+        int8x16_t x = vld1q_s8(token->x + (at) + 16 * half);                                                 \
         FOUR(DOT_ROWS)                                                                                       \
     }
 
-static void block32_16x1(const struct mlt_panel *panel, const struct tokens *tokens, float *y)
+static void block32_16x1(const struct mlt_panel *panel, const struct token *token, float *y)
 {
     float32x4_t y0 = vld1q_f32(y), y1 = vld1q_f32(y + 4), y2 = vld1q_f32(y + 8), y3 = vld1q_f32(y + 12);
     for (int b = 0; b < panel->columns / 32; b++) {
         DOT_GROUP(32 * b, 32)
-        float dx = tokens->dx[b];
+        float dx = token->dx[b];
 #define ADD(i) y##i = vfmaq_f32(y##i, vmulq_n_f32(vld1q_f32(&panel->d[b][4 * i]), dx), vcvtq_f32_s32(sum##i));
         FOUR(ADD)
         if (panel->has_min) {
-            float xsum = (float)group_sum(tokens, 0, b, 32);
+            float xsum = (float)group_sum(token, b, 32);
 #define ADD_MIN(i) y##i = vfmaq_n_f32(y##i, vmulq_n_f32(vld1q_f32(&panel->m[b][4 * i]), dx), xsum);
             FOUR(ADD_MIN)
         }
@@ -83,7 +76,7 @@ static void block32_16x1(const struct mlt_panel *panel, const struct tokens *tok
     vst1q_f32(y + 12, y3);
 }
 
-MLT_INLINE void super_16x1(const struct mlt_panel *panel, const struct tokens *tokens, int group, float *y)
+MLT_INLINE void super_16x1(const struct mlt_panel *panel, const struct token *token, int group, float *y)
 {
 #define ZERO_SUPER(i) int32x4_t isum##i = vdupq_n_s32(0), msum##i = vdupq_n_s32(0);
     FOUR(ZERO_SUPER)
@@ -94,12 +87,12 @@ MLT_INLINE void super_16x1(const struct mlt_panel *panel, const struct tokens *t
     }
     if (panel->has_min) {
         for (int g = 0; g < MLT_PANEL_COLUMNS / group; g++) {
-            int32_t xsum = group_sum(tokens, 0, g, group);
+            int32_t xsum = group_sum(token, g, group);
 #define SCALE_MIN(i) msum##i = vmlaq_n_s32(msum##i, vld1q_s32(&panel->min[g][4 * i]), xsum);
             FOUR(SCALE_MIN)
         }
     }
-    float dx = tokens->dx[0];
+    float dx = token->dx[0];
 #define ADD(i)                                                                                               \
     {                                                                                                        \
         float32x4_t sum = vld1q_f32(y + 4 * i);                                                              \
@@ -119,50 +112,81 @@ MLT_INLINE void super_16x1(const struct mlt_panel *panel, const struct tokens *t
 #undef DOT_ROWS
 #undef DOT_GROUP
 
-/* ---- Four tokens, rows row .. row + 7: a and b of token t have four rows each ---- */
+/* ---- Four tokens ---- */
 
+/* Four tokens at a panel's columns, in the order in which they are read. */
+struct packed_tokens {
+    int8_t x[MLT_PANEL_COLUMNS / 16][4][16];
+    float d[8][4];
+    union {
+        float xsum[8][4];   /* BLOCK32 */
+        int32_t sum[16][4]; /* SUPER: of each group */
+    };
+};
+
+/* Tokens token .. token + 3. group: columns of a superblock's group, or 0 for blocks of 32. */
+static void pack_tokens(const struct mlt_act *act, int64_t token, int64_t column, int columns, int group,
+                        struct packed_tokens *packed)
+{
+    for (int t = 0; t < 4; t++) {
+        struct token one = token_at(act, token + t, column);
+        for (int k = 0; k < columns / 16; k++)
+            vst1q_s8(packed->x[k][t], vld1q_s8(one.x + 16 * k));
+        for (int b = 0; b < columns / act->block; b++)
+            packed->d[b][t] = one.dx[b];
+        for (int g = 0; g < (group ? columns / group : 0); g++)
+            packed->sum[g][t] = group_sum(&one, g, group);
+        for (int b = 0; b < (group ? 0 : columns / 32); b++)
+            packed->xsum[b][t] = (float)group_sum(&one, b, 32);
+    }
+}
+
+/* Rows row .. row + 7 of a panel: a and b of token t have four rows each. w and x move on with what is read.
+ */
 #define ZERO(t) int32x4_t a##t = vdupq_n_s32(0), b##t = vdupq_n_s32(0);
-#define LOAD_X(t) int8x16_t x##t = vld1q_s8(x + t * tokens->columns);
 #define DOT_TOKEN(t, lane)                                                                                   \
-    a##t = vdotq_laneq_s32(a##t, wa, x##t, lane);                                                            \
-    b##t = vdotq_laneq_s32(b##t, wb, x##t, lane);
+    a##t = vdotq_laneq_s32(a##t, rows.first, x##t, lane);                                                    \
+    b##t = vdotq_laneq_s32(b##t, rows.second, x##t, lane);
 #define DOT_TOKENS(lane)                                                                                     \
     {                                                                                                        \
-        int8x16_t wa = vld1q_s8(w + lane * WORD), wb = vld1q_s8(w + lane * WORD + 16);                       \
+        struct mlt_pair rows;                                                                                \
+        MLT_TAKE_PAIR(rows, w, WORD);                                                                        \
         DOT_TOKEN(0, lane) DOT_TOKEN(1, lane) DOT_TOKEN(2, lane) DOT_TOKEN(3, lane)                          \
     }
-#define DOT_GROUP(at, columns)                                                                               \
-    FOUR(ZERO)                                                                                               \
-    MLT_UNROLL(2)                                                                                            \
-    for (int half = 0; half < (columns) / 16; half++) {                                                      \
-        const int8_t *w = panel->q[(at) / 4 + 4 * half][row], *x = tokens->x + (at) + 16 * half;             \
-        FOUR(LOAD_X)                                                                                         \
+/* Sixteen columns. */
+#define DOT_16                                                                                               \
+    {                                                                                                        \
+        MLT_KEEP_ORDER();                                                                                    \
+        struct mlt_pair x01, x23;                                                                            \
+        MLT_TAKE_PAIR(x01, x, 32);                                                                           \
+        MLT_TAKE_PAIR(x23, x, 32);                                                                           \
+        int8x16_t x0 = x01.first, x1 = x01.second, x2 = x23.first, x3 = x23.second;                          \
         FOUR(DOT_TOKENS)                                                                                     \
     }
 
-static void block32_8x4(const struct mlt_panel *panel, int row, const struct tokens *tokens, float *y,
-                        int64_t ld)
+MLT_INLINE void block32_8x4(const struct mlt_panel *panel, int row, const struct packed_tokens *tokens,
+                            bool has_min, float *y, int64_t ld)
 {
+    const int8_t *w = panel->q[0][row], *x = tokens->x[0][0];
+    const float *d = panel->d[0] + row, *m = panel->m[0] + row;
 #define LOAD_Y(t) float32x4_t ya##t = vld1q_f32(y + t * ld), yb##t = vld1q_f32(y + t * ld + 4);
     FOUR(LOAD_Y)
-    for (int i = 0; i < panel->columns / 32; i++) {
-        DOT_GROUP(32 * i, 32)
-        float32x4_t da = vld1q_f32(&panel->d[i][row]), db = vld1q_f32(&panel->d[i][row + 4]);
+    for (int i = 0, blocks = panel->columns / 32; i < blocks; i++) {
+        FOUR(ZERO)
+        DOT_16
+        DOT_16
+        float32x4_t dx = vld1q_f32(tokens->d[i]), da = vld1q_f32(d), db = vld1q_f32(d + 4);
+        d += MLT_PANEL_ROWS;
 #define ADD(t)                                                                                               \
-    {                                                                                                        \
-        float dx = tokens->dx[t * tokens->blocks + i];                                                       \
-        ya##t = vfmaq_f32(ya##t, vmulq_n_f32(da, dx), vcvtq_f32_s32(a##t));                                  \
-        yb##t = vfmaq_f32(yb##t, vmulq_n_f32(db, dx), vcvtq_f32_s32(b##t));                                  \
-    }
+    ya##t = vfmaq_f32(ya##t, vmulq_laneq_f32(da, dx, t), vcvtq_f32_s32(a##t));                               \
+    yb##t = vfmaq_f32(yb##t, vmulq_laneq_f32(db, dx, t), vcvtq_f32_s32(b##t));
         FOUR(ADD)
-        if (panel->has_min) {
-            float32x4_t ma = vld1q_f32(&panel->m[i][row]), mb = vld1q_f32(&panel->m[i][row + 4]);
+        if (has_min) {
+            float32x4_t xsum = vld1q_f32(tokens->xsum[i]), ma = vld1q_f32(m), mb = vld1q_f32(m + 4);
+            m += MLT_PANEL_ROWS;
 #define ADD_MIN(t)                                                                                           \
-    {                                                                                                        \
-        float dx = tokens->dx[t * tokens->blocks + i], xsum = (float)group_sum(tokens, t, i, 32);            \
-        ya##t = vfmaq_n_f32(ya##t, vmulq_n_f32(ma, dx), xsum);                                               \
-        yb##t = vfmaq_n_f32(yb##t, vmulq_n_f32(mb, dx), xsum);                                               \
-    }
+    ya##t = vfmaq_laneq_f32(ya##t, vmulq_laneq_f32(ma, dx, t), xsum, t);                                     \
+    yb##t = vfmaq_laneq_f32(yb##t, vmulq_laneq_f32(mb, dx, t), xsum, t);
             FOUR(ADD_MIN)
         }
     }
@@ -173,98 +197,90 @@ static void block32_8x4(const struct mlt_panel *panel, int row, const struct tok
 #undef LOAD_Y
 #undef ADD
 #undef ADD_MIN
-#undef STORE_Y
 }
 
-MLT_INLINE void super_8x4(const struct mlt_panel *panel, int row, const struct tokens *tokens, int group,
-                          float *y, int64_t ld)
+MLT_INLINE void super_8x4(const struct mlt_panel *panel, int row, const struct packed_tokens *tokens,
+                          int group, float *y, int64_t ld)
 {
+    const int8_t *w = panel->q[0][row], *x = tokens->x[0][0];
 #define ZERO_SUPER(t) int32x4_t ia##t = vdupq_n_s32(0), ib##t = vdupq_n_s32(0);
     FOUR(ZERO_SUPER)
     for (int g = 0; g < MLT_PANEL_COLUMNS / group; g++) {
-        DOT_GROUP(group * g, group)
+        FOUR(ZERO)
+        DOT_16
+        if (group == 32) DOT_16
         int32x4_t sa = vld1q_s32(&panel->scale[g][row]), sb = vld1q_s32(&panel->scale[g][row + 4]);
 #define SCALE(t)                                                                                             \
     ia##t = vmlaq_s32(ia##t, a##t, sa);                                                                      \
     ib##t = vmlaq_s32(ib##t, b##t, sb);
         FOUR(SCALE)
     }
-    float32x4_t da = vld1q_f32(&panel->d[0][row]), db = vld1q_f32(&panel->d[0][row + 4]);
+    float32x4_t da = vld1q_f32(&panel->d[0][row]), db = vld1q_f32(&panel->d[0][row + 4]),
+                dx = vld1q_f32(tokens->d[0]);
 #define ADD(t)                                                                                               \
-    float32x4_t ya##t = vfmaq_f32(vld1q_f32(y + t * ld), vmulq_n_f32(da, tokens->dx[t * tokens->blocks]),    \
-                                  vcvtq_f32_s32(ia##t));                                                     \
-    float32x4_t yb##t = vfmaq_f32(vld1q_f32(y + t * ld + 4),                                                 \
-                                  vmulq_n_f32(db, tokens->dx[t * tokens->blocks]), vcvtq_f32_s32(ib##t));
+    float32x4_t ya##t = vfmaq_f32(vld1q_f32(y + t * ld), vmulq_laneq_f32(da, dx, t), vcvtq_f32_s32(ia##t));  \
+    float32x4_t yb##t =                                                                                      \
+        vfmaq_f32(vld1q_f32(y + t * ld + 4), vmulq_laneq_f32(db, dx, t), vcvtq_f32_s32(ib##t));
     FOUR(ADD)
     if (panel->has_min) {
         FOUR(ZERO)
         for (int g = 0; g < MLT_PANEL_COLUMNS / group; g++) {
-            int32x4_t ma = vld1q_s32(&panel->min[g][row]), mb = vld1q_s32(&panel->min[g][row + 4]);
+            int32x4_t ma = vld1q_s32(&panel->min[g][row]), mb = vld1q_s32(&panel->min[g][row + 4]),
+                      sum = vld1q_s32(tokens->sum[g]);
 #define SCALE_MIN(t)                                                                                         \
-    a##t = vmlaq_n_s32(a##t, ma, group_sum(tokens, t, g, group));                                            \
-    b##t = vmlaq_n_s32(b##t, mb, group_sum(tokens, t, g, group));
+    a##t = vmlaq_laneq_s32(a##t, ma, sum, t);                                                                \
+    b##t = vmlaq_laneq_s32(b##t, mb, sum, t);
             FOUR(SCALE_MIN)
         }
         da = vld1q_f32(&panel->m[0][row]);
         db = vld1q_f32(&panel->m[0][row + 4]);
 #define ADD_MIN(t)                                                                                           \
-    ya##t = vfmsq_f32(ya##t, vmulq_n_f32(da, tokens->dx[t * tokens->blocks]), vcvtq_f32_s32(a##t));          \
-    yb##t = vfmsq_f32(yb##t, vmulq_n_f32(db, tokens->dx[t * tokens->blocks]), vcvtq_f32_s32(b##t));
+    ya##t = vfmsq_f32(ya##t, vmulq_laneq_f32(da, dx, t), vcvtq_f32_s32(a##t));                               \
+    yb##t = vfmsq_f32(yb##t, vmulq_laneq_f32(db, dx, t), vcvtq_f32_s32(b##t));
         FOUR(ADD_MIN)
     }
-#define STORE_Y(t)                                                                                           \
-    vst1q_f32(y + t * ld, ya##t);                                                                            \
-    vst1q_f32(y + t * ld + 4, yb##t);
     FOUR(STORE_Y)
 }
 
 /* ---- The entries ---- */
 
-void mlt_dot_block32_dotprod(const struct mlt_panel *panels, int n_panels, int64_t column,
-                             const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
+/* group: columns of a superblock's group, or 0 for blocks of 32. */
+MLT_INLINE void dot(const struct mlt_panel *panels, int n_panels, int64_t column, const struct mlt_act *act,
+                    int64_t token, int64_t tokens, float *y, int64_t ld, int group)
 {
-    for (int p = 0; p < n_panels; p++) {
-        float *out = y + p * MLT_PANEL_ROWS;
-        int64_t t = 0;
-        for (; t + 4 <= tokens; t += 4) {
-            struct tokens four = tokens_at(act, token + t, column);
-            for (int row = 0; row < MLT_PANEL_ROWS; row += 8)
-                block32_8x4(&panels[p], row, &four, out + t * ld + row, ld);
+    int64_t t = 0;
+    for (; t + 4 <= tokens; t += 4) {
+        struct packed_tokens four;
+        pack_tokens(act, token + t, column, panels->columns, group, &four);
+        for (int i = 0; i < 2 * n_panels; i++) {
+            const struct mlt_panel *panel = &panels[i / 2];
+            int row = i % 2 * 8;
+            if (group)
+                super_8x4(panel, row, &four, group, y + t * ld + 8 * i, ld);
+            else if (panel->has_min)
+                block32_8x4(panel, row, &four, true, y + t * ld + 8 * i, ld);
+            else
+                block32_8x4(panel, row, &four, false, y + t * ld + 8 * i, ld);
         }
-        for (; t < tokens; t++) {
-            struct tokens one = tokens_at(act, token + t, column);
-            block32_16x1(&panels[p], &one, out + t * ld);
+    }
+    for (; t < tokens; t++) {
+        struct token one = token_at(act, token + t, column);
+        for (int p = 0; p < n_panels; p++) {
+            float *out = y + t * ld + p * MLT_PANEL_ROWS;
+            if (group)
+                super_16x1(&panels[p], &one, group, out);
+            else
+                block32_16x1(&panels[p], &one, out);
         }
     }
 }
 
-MLT_INLINE void dot_super(const struct mlt_panel *panels, int n_panels, int64_t column,
-                          const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld,
-                          int group)
-{
-    for (int p = 0; p < n_panels; p++) {
-        float *out = y + p * MLT_PANEL_ROWS;
-        int64_t t = 0;
-        for (; t + 4 <= tokens; t += 4) {
-            struct tokens four = tokens_at(act, token + t, column);
-            for (int row = 0; row < MLT_PANEL_ROWS; row += 8)
-                super_8x4(&panels[p], row, &four, group, out + t * ld + row, ld);
-        }
-        for (; t < tokens; t++) {
-            struct tokens one = tokens_at(act, token + t, column);
-            super_16x1(&panels[p], &one, group, out + t * ld);
-        }
+#define DOT_ENTRY(name, group)                                                                               \
+    void name(const struct mlt_panel *panels, int n_panels, int64_t column, const struct mlt_act *act,       \
+              int64_t token, int64_t tokens, float *y, int64_t ld)                                           \
+    {                                                                                                        \
+        dot(panels, n_panels, column, act, token, tokens, y, ld, group);                                     \
     }
-}
-
-void mlt_dot_super32_dotprod(const struct mlt_panel *panels, int n_panels, int64_t column,
-                             const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
-{
-    dot_super(panels, n_panels, column, act, token, tokens, y, ld, 32);
-}
-
-void mlt_dot_super16_dotprod(const struct mlt_panel *panels, int n_panels, int64_t column,
-                             const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld)
-{
-    dot_super(panels, n_panels, column, act, token, tokens, y, ld, 16);
-}
+DOT_ENTRY(mlt_dot_block32_dotprod, 0)
+DOT_ENTRY(mlt_dot_super32_dotprod, 32)
+DOT_ENTRY(mlt_dot_super16_dotprod, 16)

@@ -21,18 +21,23 @@ struct mlt_words {
     uint8x16_t v[4];
 };
 
-/* The sixteen bytes that lie `offset` bytes into the four blocks. */
-MLT_INLINE struct mlt_words mlt_load_words(const uint8_t *const blocks[MLT_UNPACK_ROWS], int offset)
+/* The transpose: lane r of v[i] is lane i of row r. */
+MLT_INLINE struct mlt_words mlt_transpose_words(uint32x4_t r0, uint32x4_t r1, uint32x4_t r2, uint32x4_t r3)
 {
-    uint32x4_t r0 = vreinterpretq_u32_u8(vld1q_u8(blocks[0] + offset));
-    uint32x4_t r1 = vreinterpretq_u32_u8(vld1q_u8(blocks[1] + offset));
-    uint32x4_t r2 = vreinterpretq_u32_u8(vld1q_u8(blocks[2] + offset));
-    uint32x4_t r3 = vreinterpretq_u32_u8(vld1q_u8(blocks[3] + offset));
     uint64x2_t a = vreinterpretq_u64_u32(vtrn1q_u32(r0, r1)), b = vreinterpretq_u64_u32(vtrn2q_u32(r0, r1));
     uint64x2_t c = vreinterpretq_u64_u32(vtrn1q_u32(r2, r3)), d = vreinterpretq_u64_u32(vtrn2q_u32(r2, r3));
     return (struct mlt_words){{vreinterpretq_u8_u64(vtrn1q_u64(a, c)), vreinterpretq_u8_u64(vtrn1q_u64(b, d)),
                                vreinterpretq_u8_u64(vtrn2q_u64(a, c)),
                                vreinterpretq_u8_u64(vtrn2q_u64(b, d))}};
+}
+
+/* The sixteen bytes that lie `offset` bytes into the four blocks. */
+MLT_INLINE struct mlt_words mlt_load_words(const uint8_t *const blocks[MLT_UNPACK_ROWS], int offset)
+{
+    return mlt_transpose_words(vreinterpretq_u32_u8(vld1q_u8(blocks[0] + offset)),
+                               vreinterpretq_u32_u8(vld1q_u8(blocks[1] + offset)),
+                               vreinterpretq_u32_u8(vld1q_u8(blocks[2] + offset)),
+                               vreinterpretq_u32_u8(vld1q_u8(blocks[3] + offset)));
 }
 
 /*
@@ -96,17 +101,22 @@ MLT_INLINE uint32x4_t mlt_words4(const uint8_t *const blocks[MLT_UNPACK_ROWS], i
     return vsetq_lane_u32(mlt_load_u32(blocks[3] + offset), words, 3);
 }
 
-/* The scales of MXFP4, whose blocks begin with their exponent: 2^(e - 128), half of the scale since the codes
- * are doubled; subnormal for e < 2. */
+/* The scales of MXFP4 from their exponents: 2^(e - 128), half of the scale since the codes are doubled;
+ * subnormal for e < 2. */
+MLT_INLINE float32x4_t mlt_scales_of_exponents(uint32x4_t e)
+{
+    uint32x4_t normal = vshlq_n_u32(vsubq_u32(e, vdupq_n_u32(1)), 23);
+    uint32x4_t subnormal = vshlq_u32(vdupq_n_u32(0x00200000), vreinterpretq_s32_u32(e));
+    return vreinterpretq_f32_u32(vbslq_u32(vcltq_u32(e, vdupq_n_u32(2)), subnormal, normal));
+}
+
+/* Those of four blocks, which begin with their exponent. */
 MLT_INLINE float32x4_t mlt_exponents4(const uint8_t *const b[MLT_UNPACK_ROWS])
 {
     uint32x4_t e = vdupq_n_u32(b[0][0]);
     e = vsetq_lane_u32(b[1][0], e, 1);
     e = vsetq_lane_u32(b[2][0], e, 2);
-    e = vsetq_lane_u32(b[3][0], e, 3);
-    uint32x4_t normal = vshlq_n_u32(vsubq_u32(e, vdupq_n_u32(1)), 23);
-    uint32x4_t subnormal = vshlq_u32(vdupq_n_u32(0x00200000), vreinterpretq_s32_u32(e));
-    return vreinterpretq_f32_u32(vbslq_u32(vcltq_u32(e, vdupq_n_u32(2)), subnormal, normal));
+    return mlt_scales_of_exponents(vsetq_lane_u32(b[3][0], e, 3));
 }
 
 #endif
