@@ -264,7 +264,7 @@ static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, millet_erro
     bool add_eos;
     MLT_TRY(mlt_vocabulary_open(&t->allocator, checkpoint, &t->tokenizer, &t->bos, &t->eos, &t->add_bos,
                                 &add_eos, err));
-    return read_weights(t, stored, err);
+    return stored == MLT_DTYPE_LIMIT ? MILLET_OK : read_weights(t, stored, err);
 }
 
 millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,

@@ -49,7 +49,7 @@ struct mlt_trainable {
     uint64_t n_weights; /* without padding */
     float *master;      /* what the optimiser changes */
     float *weights;     /* what the passes read: master, or its copy as it will be stored */
-    float *gradient;    /* NULL where opened without */
+    float *gradient;
     struct mlt_slice token_embd, position_embd, output_norm, output_norm_bias, output, output_bias;
     struct mlt_trainable_layer *layers;
     const float *rope_divisors; /* [rope_size / 2] or NULL */
