@@ -3,12 +3,13 @@
 
 #include "base/clock.h"
 #include "import/open_any.h"
-#include "train/loss.h"
 #include "train/shape.h"
 #include "train/text_source.h"
+#include "train/trainer.h"
 #include "train/training_state.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 millet_train_options millet_train_options_default(void)
@@ -33,12 +34,8 @@ struct run {
     millet_train_options options; /* with nothing left automatic */
     struct mlt_text state_path, settings;
     struct mlt_trainable *model;
-    struct mlt_pass *pass;
-    struct mlt_loss_stage loss;
-    struct mlt_optimizer optimizer;
+    struct mlt_trainer trainer;
     struct mlt_text_source *text, *evaluation;
-    struct mlt_batch_source batches;
-    struct mlt_batch batch;
     struct mlt_training_state state;
     uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
     double started;
@@ -119,27 +116,14 @@ static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *e
     return mlt_trainable_open(&r->allocator, checkpoint, stored, &r->model, err);
 }
 
-static struct mlt_pass_options pass_options(const millet_train_options *o)
-{
-    int threads = o->n_threads ? o->n_threads : mlt_cpu_count();
-    return (struct mlt_pass_options){.rows = o->rows,
-                                     .length = o->length,
-                                     .n_threads = threads,
-                                     .recompute = o->recompute,
-                                     .backward = true};
-}
-
 static void close_run(struct run *r)
 {
-    if (r->loss.close) r->loss.close(r->loss.context);
-    mlt_optimizer_close(&r->optimizer);
-    mlt_pass_close(&r->pass);
+    mlt_trainer_close(&r->trainer);
     mlt_text_source_close(&r->text);
     mlt_text_source_close(&r->evaluation);
     mlt_trainable_close(&r->model);
     mlt_text_release(&r->settings);
     mlt_text_release(&r->state_path);
-    mlt_free(&r->allocator, r->batch.tokens);
 }
 
 static millet_status start_run(struct run *r, const millet_train_options *options, millet_error *err)
@@ -162,7 +146,7 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
     MLT_TRY(check_numbers(o, err));
     MLT_TRY(open_model(r, MLT_DTYPE_LIMIT, err));
     const struct mlt_trainable *t = r->model;
-    struct mlt_pass_options pass = pass_options(o);
+    struct mlt_pass_options pass = mlt_trainer_pass_options(o);
     uint64_t block = (uint64_t)t->n_values * sizeof(float);
     *memory = (millet_train_memory){.n_weights = t->n_weights,
                                     .weights = o->storage == MILLET_STORE_F32 ? block : 2 * block,
@@ -204,7 +188,6 @@ static millet_status open_texts(struct run *r, millet_error *err)
     int32_t bos = t->add_bos ? t->bos : -1;
     MLT_TRY(mlt_text_source_open(&r->allocator, o->text, t->tokenizer, bos, t->eos, o->length, o->seed,
                                  &r->text, err));
-    r->batches = mlt_text_batches(r->text);
     if (!o->evaluation_text) return MILLET_OK;
     return mlt_text_source_open(&r->allocator, o->evaluation_text, t->tokenizer, bos, t->eos, o->length,
                                 o->seed, &r->evaluation, err);
@@ -220,70 +203,45 @@ static millet_status open_run(struct run *r, millet_error *err)
             "a state of an earlier training is there: resume it, or allow to restart and overwrite it");
     MLT_TRY(open_model(r, storage_dtype(o), err));
     MLT_TRY(open_texts(r, err));
-    struct mlt_pass_options pass = pass_options(o);
-    MLT_TRY(mlt_pass_open(&r->allocator, r->model, &pass, &r->pass, err));
-    int64_t tokens = (int64_t)o->rows * o->length;
-    MLT_TRY(mlt_cross_entropy_open(&r->allocator, &r->model->config, tokens, o->z_loss, &r->loss, err));
-    MLT_TRY(mlt_optimizer_open(&r->allocator, r->model, o, &r->optimizer, err));
-    int32_t *block = mlt_alloc(&r->allocator, (size_t)tokens, 4 * sizeof *block, err);
-    if (!block) return MILLET_NO_MEMORY;
-    r->batch =
-        (struct mlt_batch){o->rows, o->length, block, block + tokens, block + 2 * tokens, block + 3 * tokens};
+    MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, mlt_text_batches(r->text), &r->trainer, err));
     MLT_TRY(mlt_training_settings(o, mlt_text_source_digest(r->text), &r->settings, err));
     if (!o->resume) return MILLET_OK;
-    MLT_TRY(
-        mlt_training_state_read(&r->optimizer, o->allow_changes ? NULL : r->settings.data, &r->state, err));
+    MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
+                                    &r->state, err));
     r->saved_step = r->state.step;
     return MILLET_OK;
 }
 
 /* ---- Steps ---- */
 
-/* What an error says of what is safe. */
-static millet_status not_finite(const struct run *r, const char *what, double value, millet_error *err)
+/* Adds to an error what is safe. */
+static void say_what_is_saved(const struct run *r, millet_error *err)
 {
+    if (!err) return;
+    size_t length = strlen(err->message), room = sizeof err->message - length;
     if (r->saved_step == UINT64_MAX)
-        return mlt_fail(err, MILLET_BAD_FORMAT,
-                        "%s of step %llu is %g; nothing was saved before it: lower the rate", what,
-                        (unsigned long long)r->state.step + 1, value);
-    return mlt_fail_at(
-        err, MILLET_BAD_FORMAT, r->state_path.data, NULL, MILLET_NO_OFFSET,
-        "%s of step %llu is %g; the state of step %llu is untouched: resume it with a lower rate", what,
-        (unsigned long long)r->state.step + 1, value, (unsigned long long)r->saved_step);
+        snprintf(err->message + length, room, "; nothing was saved before it");
+    else
+        snprintf(err->message + length, room,
+                 "; the state of step %llu, %.120s, is untouched: resume goes on from it",
+                 (unsigned long long)r->saved_step, r->state_path.data);
 }
 
 static millet_status train_step(struct run *r, millet_error *err)
 {
     const millet_train_options *o = &r->options;
-    uint64_t tokens = (uint64_t)o->rows * (uint64_t)o->length;
-    struct mlt_loss_sums all = {0};
-    memset(r->model->gradient, 0, (size_t)r->model->n_values * sizeof(float));
-    for (int32_t i = 0; i < o->accumulate; i++) {
-        struct mlt_loss_sums sums;
-        uint64_t index = r->state.step * (uint64_t)o->accumulate + (uint64_t)i;
-        MLT_TRY(r->batches.fill(r->batches.context, index, &r->batch, err));
-        MLT_TRY(mlt_pass_forward(r->pass, &r->batch, err));
-        MLT_TRY(r->loss.run(r->loss.context, r->pass, &r->batch, true, 1 / (float)tokens, &sums, err));
-        mlt_pass_backward(r->pass, &r->batch);
-        all.nll += sums.nll;
-        all.z += sums.z;
-        all.n_targets += sums.n_targets;
+    struct mlt_step_result result;
+    millet_status status = mlt_trainer_step(&r->trainer, r->state.step, &result, err);
+    if (status != MILLET_OK) {
+        say_what_is_saved(r, err);
+        return status;
     }
-    if (all.n_targets == 0)
-        return mlt_fail(err, MILLET_BAD_ARGUMENT, "step %llu has no token to learn from",
-                        (unsigned long long)r->state.step + 1);
-    double loss = all.nll / (double)all.n_targets, scale = (double)tokens / (double)all.n_targets;
-    if (!isfinite(loss)) return not_finite(r, "the loss", loss, err);
-    double norm = mlt_optimizer_gradient_norm(&r->optimizer, &r->pass->workers) * scale;
-    if (!isfinite(norm)) return not_finite(r, "the gradient's norm", norm, err);
-    if (o->clip > 0 && norm > (double)o->clip) scale *= (double)o->clip / norm;
-    r->report.rate = mlt_learning_rate(o, r->state.step);
-    mlt_optimizer_step(&r->optimizer, &r->pass->workers, r->state.step, r->report.rate, scale);
     r->state.step++;
-    r->state.tokens += tokens * (uint64_t)o->accumulate;
-    r->report.loss = loss;
-    r->report.z = all.z / (double)all.n_targets;
-    r->report.gradient_norm = norm;
+    r->state.tokens += (uint64_t)o->rows * (uint64_t)o->length * (uint64_t)o->accumulate;
+    r->report.loss = result.loss;
+    r->report.z = result.z;
+    r->report.gradient_norm = result.gradient_norm;
+    r->report.rate = result.rate;
     return MILLET_OK;
 }
 
@@ -293,15 +251,11 @@ static millet_status evaluate(struct run *r, millet_error *err)
     uint64_t n = mlt_text_source_windows(r->evaluation);
     struct mlt_loss_sums all = {0};
     for (uint64_t first = 0; first < n; first += (uint64_t)r->options.rows) {
-        struct mlt_loss_sums sums;
-        struct mlt_batch batch = r->batch;
+        struct mlt_batch batch = r->trainer.batch;
         batch.rows = (int32_t)MLT_MIN(n - first, (uint64_t)r->options.rows);
         for (int32_t row = 0; row < batch.rows; row++)
             mlt_text_source_window(r->evaluation, first + (uint64_t)row, &batch, row);
-        MLT_TRY(mlt_pass_forward(r->pass, &batch, err));
-        MLT_TRY(r->loss.run(r->loss.context, r->pass, &batch, false, 1, &sums, err));
-        all.nll += sums.nll;
-        all.n_targets += sums.n_targets;
+        MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, &all, err));
     }
     r->report.evaluation_loss = all.n_targets ? all.nll / (double)all.n_targets : NAN;
     return MILLET_OK;
@@ -310,7 +264,12 @@ static millet_status evaluate(struct run *r, millet_error *err)
 static millet_status save(struct run *r, millet_error *err)
 {
     if (r->saved_step == r->state.step) return MILLET_OK;
-    MLT_TRY(mlt_training_state_write(&r->optimizer, &r->state, r->settings.data, r->state_path.data, err));
+    millet_status status =
+        mlt_training_state_write(&r->trainer.optimizer, &r->state, r->settings.data, r->state_path.data, err);
+    if (status != MILLET_OK) {
+        say_what_is_saved(r, err);
+        return status;
+    }
     r->saved_step = r->state.step;
     return MILLET_OK;
 }
