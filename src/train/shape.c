@@ -12,10 +12,12 @@
 struct family {
     const char *name;
     bool qkv_bias, qk_norm, post_norms, window;
+    bool gpt2; /* LayerNorm, biases everywhere, learned positions, no gate */
 };
 
 static const struct family families[] = {
     {.name = "llama"},
+    {.name = "gpt2", .gpt2 = true},
     {.name = "qwen2", .qkv_bias = true},
     {.name = "qwen3", .qk_norm = true},
     {.name = "gemma2", .post_norms = true, .window = true},
@@ -49,7 +51,7 @@ static millet_status read_family(struct builder *b, const struct mlt_json *json)
         if (!strcmp(families[i].name, name)) b->family = &families[i];
     if (b->family) return MILLET_OK;
     return mlt_json_fail(json, "architecture", b->err, MILLET_UNSUPPORTED,
-                         "it must be one of llama, qwen2, qwen3, gemma2, gemma3");
+                         "it must be one of llama, gpt2, qwen2, qwen3, gemma2, gemma3");
 }
 
 static millet_status read_count(struct builder *b, const struct mlt_json *json, const char *key,
@@ -144,10 +146,13 @@ static void add_metadata(struct builder *b, const struct mlt_checkpoint *tokeniz
     set_u32(b, "attention.head_count_kv", b->kv_heads);
     set_u32(b, "attention.key_length", b->head_size);
     set_u32(b, "attention.value_length", b->head_size);
-    set_u32(b, "rope.dimension_count", b->head_size);
     set_u32(b, "vocab_size", b->vocabulary);
-    set_f32(b, "attention.layer_norm_rms_epsilon", b->epsilon);
-    set_f32(b, "rope.freq_base", b->rope_base);
+    set_f32(b, b->family->gpt2 ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+            b->epsilon);
+    if (!b->family->gpt2) {
+        set_u32(b, "rope.dimension_count", b->head_size);
+        set_f32(b, "rope.freq_base", b->rope_base);
+    }
     if (b->family->window) set_u32(b, "attention.sliding_window", b->window);
     for (size_t i = 0; tokenizer && b->status == MILLET_OK && i < tokenizer->n_metas; i++)
         if (!strncmp(tokenizer->metas[i].key.data, "tokenizer.", 10) ||
@@ -176,7 +181,7 @@ static void add_tensor(struct builder *b, const char *suffix, uint32_t rows, uin
                        double spread)
 {
     if (b->status != MILLET_OK) return;
-    char name[64];
+    char name[96];
     snprintf(name, sizeof name, "%s%s", b->prefix, suffix);
     struct values *values = mlt_arena_alloc(&b->checkpoint->arena, 1, sizeof *values, b->err);
     if (!values) {
@@ -195,41 +200,62 @@ static void add_tensor(struct builder *b, const char *suffix, uint32_t rows, uin
     b->status = mlt_checkpoint_add_tensor(b->checkpoint, &tensor, b->err);
 }
 
+static void add_norm(struct builder *b, const char *base)
+{
+    char suffix[48];
+    snprintf(suffix, sizeof suffix, "%s.weight", base);
+    add_tensor(b, suffix, 1, b->width, 1, 0);
+    snprintf(suffix, sizeof suffix, "%s.bias", base);
+    if (b->family->gpt2) add_tensor(b, suffix, 1, b->width, 0, 0);
+}
+
+/* A matrix, and its bias where the family has one there. */
+static void add_linear(struct builder *b, const char *base, uint32_t rows, uint32_t columns, double spread,
+                       bool bias)
+{
+    char suffix[48];
+    snprintf(suffix, sizeof suffix, "%s.weight", base);
+    add_tensor(b, suffix, rows, columns, 0, spread);
+    snprintf(suffix, sizeof suffix, "%s.bias", base);
+    if (bias) add_tensor(b, suffix, 1, rows, 0, 0);
+}
+
 static void add_block(struct builder *b)
 {
+    const struct family *f = b->family;
     uint32_t nq = b->heads * b->head_size, nk = b->kv_heads * b->head_size;
     double last = b->spread / sqrt(2.0 * b->layers);
-    add_tensor(b, "attn_norm.weight", 1, b->width, 1, 0);
-    add_tensor(b, "attn_q.weight", nq, b->width, 0, b->spread);
-    add_tensor(b, "attn_k.weight", nk, b->width, 0, b->spread);
-    add_tensor(b, "attn_v.weight", nk, b->width, 0, b->spread);
-    if (b->family->qkv_bias) {
-        add_tensor(b, "attn_q.bias", 1, nq, 0, 0);
-        add_tensor(b, "attn_k.bias", 1, nk, 0, 0);
-        add_tensor(b, "attn_v.bias", 1, nk, 0, 0);
+    add_norm(b, "attn_norm");
+    if (f->gpt2) {
+        add_linear(b, "attn_qkv", nq + 2 * nk, b->width, b->spread, true);
+    } else {
+        add_linear(b, "attn_q", nq, b->width, b->spread, f->qkv_bias);
+        add_linear(b, "attn_k", nk, b->width, b->spread, f->qkv_bias);
+        add_linear(b, "attn_v", nk, b->width, b->spread, f->qkv_bias);
     }
-    if (b->family->qk_norm) {
+    if (f->qk_norm) {
         add_tensor(b, "attn_q_norm.weight", 1, b->head_size, 1, 0);
         add_tensor(b, "attn_k_norm.weight", 1, b->head_size, 1, 0);
     }
-    add_tensor(b, "attn_output.weight", b->width, nq, 0, last);
-    if (b->family->post_norms) add_tensor(b, "post_attention_norm.weight", 1, b->width, 1, 0);
-    add_tensor(b, "ffn_norm.weight", 1, b->width, 1, 0);
-    add_tensor(b, "ffn_gate.weight", b->feed_forward, b->width, 0, b->spread);
-    add_tensor(b, "ffn_up.weight", b->feed_forward, b->width, 0, b->spread);
-    add_tensor(b, "ffn_down.weight", b->width, b->feed_forward, 0, last);
-    if (b->family->post_norms) add_tensor(b, "post_ffw_norm.weight", 1, b->width, 1, 0);
+    add_linear(b, "attn_output", b->width, nq, last, f->gpt2);
+    if (f->post_norms) add_norm(b, "post_attention_norm");
+    add_norm(b, "ffn_norm");
+    if (!f->gpt2) add_linear(b, "ffn_gate", b->feed_forward, b->width, b->spread, false);
+    add_linear(b, "ffn_up", b->feed_forward, b->width, b->spread, f->gpt2);
+    add_linear(b, "ffn_down", b->width, b->feed_forward, last, f->gpt2);
+    if (f->post_norms) add_norm(b, "post_ffw_norm");
 }
 
 static void add_tensors(struct builder *b)
 {
     add_tensor(b, "token_embd.weight", b->vocabulary, b->width, 0, b->spread);
+    if (b->family->gpt2) add_tensor(b, "position_embd.weight", b->context, b->width, 0, b->spread);
     for (uint32_t i = 0; i < b->layers; i++) {
         snprintf(b->prefix, sizeof b->prefix, "blk.%u.", i);
         add_block(b);
     }
     b->prefix[0] = 0;
-    add_tensor(b, "output_norm.weight", 1, b->width, 1, 0);
+    add_norm(b, "output_norm");
     if (!b->tied) add_tensor(b, "output.weight", b->vocabulary, b->width, 0, b->spread);
 }
 

@@ -9,7 +9,7 @@
 #include "format/checkpoint.h"
 
 /*
- * `description` is a JSON object: architecture ("llama", "qwen2", "qwen3", "gemma2", "gemma3"), layers,
+ * `description` is a JSON object: architecture ("llama", "gpt2", "qwen2", "qwen3", "gemma2", "gemma3"), layers,
  * width, heads, feed_forward, context are required; kv_heads (heads), head_size (width / heads), tied (true),
  * rope_base (10000), norm_epsilon (1e-6), window (of gemma, 512), spread (0.02) may be left out. Metadata
  * that begin with "tokenizer." are copied from `tokenizer`, whose number of tokens is the vocabulary's unless

@@ -342,7 +342,7 @@ static void no_number(void **state)
 static void new_models(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama", "qwen2", "qwen3", "gemma2", "gemma3"};
+    static const char *const names[] = {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt2"};
     millet_error err;
     char shape[300];
     options.model = NULL;
