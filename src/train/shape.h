@@ -9,11 +9,11 @@
 #include "format/checkpoint.h"
 
 /*
- * `description` is a JSON object: architecture ("llama", "gpt2", "qwen2", "qwen3", "gemma2", "gemma3"), layers,
- * width, heads, feed_forward, context are required; kv_heads (heads), head_size (width / heads), tied (true),
- * rope_base (10000), norm_epsilon (1e-6), window (of gemma, 512), spread (0.02) may be left out. Metadata
- * that begin with "tokenizer." are copied from `tokenizer`, whose number of tokens is the vocabulary's unless
- * `vocabulary` says a larger one.
+ * `description` is a JSON object: architecture ("llama", "gpt2", "qwen2", "qwen3", "gemma2", "gemma3"),
+ * layers, width, heads, feed_forward, context are required; kv_heads (heads), head_size (width / heads), tied
+ * (true), rope_base (10000), norm_epsilon (1e-6), window (of gemma, 512), spread (0.02) may be left out.
+ * Metadata that begin with "tokenizer." are copied from `tokenizer`, whose number of tokens is the
+ * vocabulary's unless `vocabulary` says a larger one.
  *
  * Matrices are normal with deviation `spread`, those that end a branch divided by sqrt(2 layers) (Radford et
  * al., 2019); norms are 1, biases 0. Each row depends on the seed, its tensor's name and its number alone.
