@@ -7,7 +7,7 @@
 /* A strip of the right matrix that is packed at a time: 16 MB, which a last-level cache holds. */
 enum { STRIP_FLOATS = 1 << 22, WIDEST_PANEL = 32 };
 /* Columns of a share of a product. */
-enum { SHARE_COLUMNS = 512 };
+enum { SHARE_COLUMNS = 2048 };
 
 static void plan(const struct mlt_workers_shape *shape, int64_t *packed, int64_t *scratch)
 {
