@@ -11,8 +11,10 @@ BEGIN {
     may["import"] = "base tensor format"
     may["model"] = "base tensor kernels format tokenizer"
     engine = may["model"] " model"
-    may["generate"] = may["train"] = may["speech"] = engine
-    may["compact"] = engine " import train generate"
+    may["corpus"] = "base tensor format tokenizer"
+    may["generate"] = may["speech"] = engine
+    may["train"] = engine " import corpus"
+    may["compact"] = engine " import train corpus generate"
     may["eval"] = may["measure"] = engine " generate"
     may["cloud"] = may["serve"] = "base net generate"
     may["assistant"] = "base"

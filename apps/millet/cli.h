@@ -54,6 +54,8 @@ struct cli_verb {
     const char *examples;    /* lines: command, tab, what it does */
     const struct cli_option *const
         *options; /* groups, each ending with a row without a name; NULL-terminated */
+    void (*prepare)(
+        void); /* sets defaults of the options' targets before they are parsed; NULL: zeros will do */
     int (*run)(int n_operands, char **operands);
 };
 

@@ -76,6 +76,7 @@ int main(int argc, char **argv)
     char **operands;
     int n_operands;
     bool done;
+    if (verb->prepare) verb->prepare();
     int status = cli_parse(verb, argc - 1, argv + 1, &operands, &n_operands, &done);
     if (status != CLI_OK || done) return status;
     if (cli_session.cpu) setenv("MILLET_CPU", cli_session.cpu, 1); /* before the first kernel is asked for */

@@ -4,9 +4,9 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "compact/encode_tensor.h"
-#include "compact/open_any.h"
 #include "compact/quantize_types.h"
 #include "format/gguf_write.h"
+#include "import/open_any.h"
 #include "millet/lab.h"
 
 #include <fnmatch.h>

@@ -1,16 +1,8 @@
 /* Models of any layout. SPDX-License-Identifier: Apache-2.0 */
-#include "compact/open_any.h"
-
 #include "import/import.h"
+#include "import/open_any.h"
 #include "millet/lab.h"
 #include "model/model.h"
-
-millet_status mlt_open_any(const millet_allocator *allocator, const char *path, const char *tokenizer_path,
-                           struct mlt_checkpoint **out, millet_error *err)
-{
-    if (mlt_import_recognise(path)) return mlt_import_checkpoint(allocator, path, out, err);
-    return mlt_checkpoint_open(allocator, path, tokenizer_path, out, err);
-}
 
 static const millet_allocator *allocator_of(const millet_model_options *options)
 {

@@ -1,0 +1,412 @@
+/* millet train: a model from text. SPDX-License-Identifier: Apache-2.0 */
+#include "loss_plot.h"
+#include "millet/train.h"
+#include "verbs.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static millet_train_options options; /* filled by the rows below */
+
+static struct {
+    const char *shape, *optimizer, *schedule, *storage, *log, *plot;
+    bool memory;
+} arguments;
+
+static const struct cli_option rows[] = {
+    {.name = "new",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.shape,
+     .help = "start a new model of the shape described in this JSON file, with the tokenizer of --tokenizer"},
+    {.name = "text",
+     .letter = 'f',
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &options.text,
+     .help = "the text to learn from; its documents end with a line <|endoftext|>"},
+    {.name = "eval-text",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &options.evaluation_text,
+     .help = "a text to measure the loss on meanwhile"},
+    {.name = "eval-every",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.evaluate_every,
+     .help = "measure it every N steps; without, at the end only"},
+    {.name = "output",
+     .letter = 'o',
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &options.output,
+     .help = "the GGUF file to write at the end"},
+    {.name = "state",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &options.state,
+     .help = "where to keep what a stopped training goes on from; without, the output's name and .state"},
+    {.name = "save-every",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.save_every,
+     .help = "keep it every N steps; without, on Ctrl-C and at the end only"},
+    {.name = "resume",
+     .letter = 'r',
+     .kind = CLI_FLAG,
+     .target = &options.resume,
+     .help = "go on from the state; give the other options as before"},
+    {.name = "allow-changes",
+     .kind = CLI_FLAG,
+     .target = &options.allow_changes,
+     .help = "resume although options differ from those of the state"},
+    {.name = "restart",
+     .kind = CLI_FLAG,
+     .target = &options.restart,
+     .help = "begin anew although a state is there, and overwrite it"},
+    {.name = "steps",
+     .letter = 'n',
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.steps,
+     .help = "steps of the optimiser"},
+    {.name = "rows",
+     .letter = 'b',
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &options.rows,
+     .min = 1,
+     .max = 65536,
+     .help = "sequences of a batch (default 8)"},
+    {.name = "length",
+     .letter = 'c',
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &options.length,
+     .min = 1,
+     .max = 1 << 24,
+     .help = "tokens of a sequence (default 256)"},
+    {.name = "accumulate",
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &options.accumulate,
+     .min = 1,
+     .max = 65536,
+     .help = "batches of a step (default 1)"},
+    {.name = "optimizer",
+     .argument = "NAME",
+     .kind = CLI_STRING,
+     .target = &arguments.optimizer,
+     .choices = "adamw|muon",
+     .help = "adamw (default), or muon for the matrices of blocks"},
+    {.name = "schedule",
+     .argument = "NAME",
+     .kind = CLI_STRING,
+     .target = &arguments.schedule,
+     .choices = "cosine|wsd|constant",
+     .help = "course of the learning rate after the warm-up: cosine (default), wsd (stable, then down) or "
+             "constant"},
+    {.name = "rate",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.rate,
+     .max = 1000,
+     .help = "the highest learning rate (default 0.0003)"},
+    {.name = "final-rate",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.final_rate,
+     .max = 1,
+     .help = "the last one, in parts of --rate (default 0.1)"},
+    {.name = "warmup",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.warmup,
+     .help = "steps in which the rate rises to --rate"},
+    {.name = "decay-steps",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.decay_steps,
+     .help = "last steps of wsd, in which the rate falls; without, a tenth of all"},
+    {.name = "beta1",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.beta1,
+     .max = 0.999999,
+     .help = "of AdamW (default 0.9)"},
+    {.name = "beta2",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.beta2,
+     .max = 0.999999,
+     .help = "of AdamW (default 0.95)"},
+    {.name = "momentum",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.momentum,
+     .max = 0.999999,
+     .help = "of Muon (default 0.95)"},
+    {.name = "weight-decay",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.weight_decay,
+     .max = 1000,
+     .help = "of matrices and embeddings (default 0.1)"},
+    {.name = "clip",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.clip,
+     .max = 1e30,
+     .help = "largest norm of the gradient (default 1); 0: any"},
+    {.name = "z-loss",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.z_loss,
+     .max = 1000,
+     .help = "weight of the squared logarithm of the softmax's denominator, as 0.0001 (default 0)"},
+    {.name = "storage",
+     .argument = "TYPE",
+     .kind = CLI_STRING,
+     .target = &arguments.storage,
+     .choices = "f32|bf16",
+     .help = "type of the weights in the output, and as the passes see them (default f32)"},
+    {.name = "recompute",
+     .kind = CLI_FLAG,
+     .target = &options.recompute,
+     .help = "keep less of each layer and compute it again: less memory, more time"},
+    {.name = "seed",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.seed,
+     .help = "of new weights and of the order of the text (default 1)"},
+    {.name = "threads",
+     .letter = 't',
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &options.n_threads,
+     .max = 256,
+     .help = "threads; 0: one for each CPU"},
+    {.name = "log",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.log,
+     .help = "append a line of JSON for each step; without, the output's name and .jsonl"},
+    {.name = "plot",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.plot,
+     .help = "a page of HTML with the losses as a picture; without, the output's name and .html"},
+    {.name = "memory",
+     .kind = CLI_FLAG,
+     .target = &arguments.memory,
+     .help = "say how much memory training would take, and stop"},
+    {0},
+};
+
+/* ---- Following the steps ---- */
+
+static struct {
+    FILE *log;
+    char *log_path, *plot_path;
+    double shown, plotted;
+    bool line_open, log_failed;
+} follow;
+
+static void log_step(const millet_train_report *r)
+{
+    if (!follow.log || follow.log_failed) return;
+    json_t *line =
+        json_pack("{s:I,s:f,s:f,s:f,s:f,s:I,s:f,s:f}", "step", (json_int_t)r->step, "loss", r->loss, "z",
+                  r->z, "gradient_norm", r->gradient_norm, "rate", r->rate, "tokens", (json_int_t)r->tokens,
+                  "tokens_per_second", r->tokens_per_second, "seconds", r->seconds);
+    if (line && isfinite(r->evaluation_loss))
+        json_object_set_new(line, "evaluation_loss", json_real(r->evaluation_loss));
+    char *text = line ? json_dumps(line, JSON_PRESERVE_ORDER | JSON_COMPACT) : NULL;
+    json_decref(line);
+    /* Training goes on without its log, but not in silence. */
+    if (!text || fprintf(follow.log, "%s\n", text) < 0 || fflush(follow.log) != 0) {
+        follow.log_failed = true;
+        fprintf(stderr, "\nmillet train: cannot write %s: %s; training goes on without it\n", follow.log_path,
+                strerror(errno));
+    }
+    free(text);
+}
+
+static void show_step(const millet_train_report *r)
+{
+    enum { TERMINAL_SECONDS = 0, PIPE_SECONDS = 10 };
+    bool terminal = isatty(STDERR_FILENO), last = r->step == r->steps || isfinite(r->evaluation_loss);
+    double now = cli_seconds(), pause = terminal ? 0.2 : PIPE_SECONDS;
+    if (!last && follow.shown > 0 && now - follow.shown < pause) return;
+    follow.shown = now;
+    long left = lround(r->seconds_left);
+    char evaluation[48] = "";
+    if (isfinite(r->evaluation_loss))
+        snprintf(evaluation, sizeof evaluation, "  evaluation %.4f", r->evaluation_loss);
+    fprintf(stderr, "%sstep %llu/%llu  loss %.4f%s  rate %.2e  %.0f tokens/s  %ld:%02ld:%02ld left%s",
+            terminal ? "\r\033[K" : "", (unsigned long long)r->step, (unsigned long long)r->steps, r->loss,
+            evaluation, r->rate, r->tokens_per_second, left / 3600, left / 60 % 60, left % 60,
+            terminal && !isfinite(r->evaluation_loss) ? "" : "\n");
+    follow.line_open = terminal && !isfinite(r->evaluation_loss);
+}
+
+static void plot(void)
+{
+    enum { MOST_OFTEN_SECONDS = 30 };
+    double now = cli_seconds();
+    if (!follow.log || follow.log_failed || now - follow.plotted < MOST_OFTEN_SECONDS) return;
+    follow.plotted = now;
+    if (!cli_loss_plot(follow.log_path, follow.plot_path))
+        fprintf(stderr, "\nmillet train: cannot write %s: %s\n", follow.plot_path, strerror(errno));
+}
+
+static bool report_step(void *context, const millet_train_report *r)
+{
+    (void)context;
+    log_step(r);
+    show_step(r);
+    plot();
+    return !cli_interrupted;
+}
+
+/* ---- The verb ---- */
+
+static char *name_with(const char *given, const char *suffix)
+{
+    const char *base = given ? given : options.output;
+    size_t length = strlen(base) + strlen(suffix) + 1;
+    char *name = malloc(length);
+    if (name) snprintf(name, length, "%s%s", base, given ? "" : suffix);
+    return name;
+}
+
+static int print_memory(void)
+{
+    millet_train_memory m;
+    millet_error err;
+    if (millet_train_estimate(&options, &m, &err)) return cli_fail(&err);
+    if (cli_json)
+        return cli_print_json(json_pack(
+            "{s:I,s:I,s:I,s:I,s:I,s:I}", "parameters", (json_int_t)m.n_weights, "weights",
+            (json_int_t)m.weights, "gradients", (json_int_t)m.gradients, "optimizer", (json_int_t)m.optimizer,
+            "activations", (json_int_t)m.activations, "total", (json_int_t)m.total));
+    printf("%.2f million parameters\nweights %s, gradients %s, optimizer %s, activations %s: %s in all, and "
+           "the text\n",
+           (double)m.n_weights / 1e6, cli_bytes(m.weights), cli_bytes(m.gradients), cli_bytes(m.optimizer),
+           cli_bytes(m.activations), cli_bytes(m.total));
+    return CLI_OK;
+}
+
+static int print_result(const millet_train_report *r)
+{
+    if (cli_json) {
+        json_t *result = json_pack("{s:s,s:I,s:I,s:f,s:f,s:f}", "output", options.output, "steps",
+                                   (json_int_t)r->step, "tokens", (json_int_t)r->tokens, "loss", r->loss,
+                                   "seconds", r->seconds, "tokens_per_second", r->tokens_per_second);
+        if (result && isfinite(r->evaluation_loss))
+            json_object_set_new(result, "evaluation_loss", json_real(r->evaluation_loss));
+        return cli_print_json(result);
+    }
+    printf("%s: %llu steps, loss %.4f", options.output, (unsigned long long)r->step, r->loss);
+    if (isfinite(r->evaluation_loss)) printf(", evaluation %.4f", r->evaluation_loss);
+    printf(", %.1f s, %.0f tokens/s\n", r->seconds, r->tokens_per_second);
+    return CLI_OK;
+}
+
+static int take_arguments(int n_operands, char **operands)
+{
+    if (n_operands == 1 && arguments.shape) return cli_usage("either MODEL or --new FILE, not both");
+    if (n_operands == 0 && !arguments.shape)
+        return cli_usage("MODEL or --new FILE is missing; see millet train --help");
+    if (arguments.shape && !cli_model.tokenizer)
+        return cli_usage("--new needs --tokenizer FILE: any checkpoint whose tokenizer the model shall have");
+    if (n_operands == 1) options.model = operands[0];
+    options.tokenizer_path = cli_model.tokenizer;
+    if (arguments.optimizer && !strcmp(arguments.optimizer, "muon")) options.optimizer = MILLET_MUON;
+    if (arguments.schedule && !strcmp(arguments.schedule, "wsd")) options.schedule = MILLET_WSD;
+    if (arguments.schedule && !strcmp(arguments.schedule, "constant")) options.schedule = MILLET_CONSTANT;
+    if (arguments.storage && !strcmp(arguments.storage, "bf16")) options.storage = MILLET_STORE_BF16;
+    if (arguments.memory) return CLI_OK;
+    if (!options.text) return cli_usage("--text FILE is missing: the text to learn from");
+    if (!options.output) return cli_usage("-o FILE is missing: the GGUF file to write");
+    if (!options.steps) return cli_usage("--steps N is missing");
+    if (options.resume && options.restart) return cli_usage("--resume or --restart, not both");
+    return CLI_OK;
+}
+
+static int train(void)
+{
+    follow.log_path = name_with(arguments.log, ".jsonl");
+    follow.plot_path = name_with(arguments.plot, ".html");
+    if (!follow.log_path || !follow.plot_path) return cli_fail_text("out of memory");
+    follow.log = fopen(follow.log_path, options.resume ? "a" : "w");
+    if (!follow.log) return cli_fail_text("cannot write %s: %s", follow.log_path, strerror(errno));
+    follow.plotted = cli_seconds();
+    millet_train_report last = {0};
+    millet_error err;
+    cli_catch_interrupt();
+    millet_status status = millet_train(&options, &last, &err);
+    if (follow.line_open) fputc('\n', stderr);
+    follow.plotted = 0;
+    plot();
+    fclose(follow.log);
+    if (status == MILLET_CANCELLED)
+        return cli_fail_text("%s: stopped after step %llu of %llu; the same command with --resume goes on",
+                             err.file, (unsigned long long)last.step, (unsigned long long)last.steps);
+    if (status != MILLET_OK) return cli_fail(&err);
+    return print_result(&last);
+}
+
+static int run(int n_operands, char **operands)
+{
+    char *shape = NULL;
+    size_t length;
+    int code = take_arguments(n_operands, operands);
+    if (code != CLI_OK) return code;
+    if (arguments.shape) {
+        if (!cli_read_text(arguments.shape, &shape, &length)) return CLI_FAILED;
+        options.shape = shape;
+    }
+    options.report = report_step;
+    code = arguments.memory ? print_memory() : train();
+    free(follow.log_path);
+    free(follow.plot_path);
+    free(shape);
+    return code;
+}
+
+static void set_defaults(void)
+{
+    options = millet_train_options_default();
+}
+
+static const struct cli_option *const groups[] = {rows, cli_model_rows, cli_json_rows, NULL};
+
+const struct cli_verb cli_verb_train = {
+    .name = "train",
+    .summary = "make a model, or make it better, by learning from a text",
+    .operands = "[MODEL]",
+    .min_operands = 0,
+    .max_operands = 1,
+    .description = "Trains a checkpoint (GGUF, llama2.c, safetensors) or a new model and writes a GGUF file. "
+                   "Ctrl-C saves the state "
+                   "and stops; the same command with --resume goes on and sees the same losses, to the bit. "
+                   "What was saved stays "
+                   "until something newer is complete on disk.\n\n"
+                   "The shape of a new model is a JSON object: {\"architecture\": \"llama\", \"layers\": 6, "
+                   "\"width\": 256, "
+                   "\"heads\": 4, \"kv_heads\": 2, \"feed_forward\": 704, \"context\": 512}. Architectures: "
+                   "llama, qwen2, qwen3, "
+                   "gemma2, gemma3.",
+    .examples = "millet train --new shape.json --tokenizer m.gguf -f text.txt -o new.gguf -n 2000 "
+                "--save-every 200\ta new model\n"
+                "millet train m.gguf -f text.txt -o tuned.gguf -n 300 --rate 0.00002 --schedule wsd\tgo on "
+                "with a model\n"
+                "millet train m.gguf -c 1024 -b 4 --memory\thow much memory that would take",
+    .options = groups,
+    .prepare = set_defaults,
+    .run = run,
+};

@@ -1,0 +1,126 @@
+/*
+ * Training: a model is made, or made better, from text. Part of libmillet-lab; the conventions of millet.h
+ * hold here too. docs/train.md has the whole.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MILLET_TRAIN_H
+#define MILLET_TRAIN_H
+
+#include "millet/lab.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum millet_optimizer {
+    MILLET_ADAMW, /* Loshchilov and Hutter, 2019 */
+    MILLET_MUON,  /* Jordan et al., 2024, for the matrices of blocks, scaled as in Liu et al., 2025; AdamW for
+                     the  rest */
+} millet_optimizer;
+
+typedef enum millet_schedule {
+    MILLET_COSINE, /* after the warm-up down to `final_rate` along half a cosine */
+    MILLET_WSD,    /* warm-up, stable, decay (Hu et al., 2024): down along a line in the last steps only */
+    MILLET_CONSTANT,
+} millet_schedule;
+
+/* The type of weights in the file that training ends with, and that the passes see meanwhile. */
+typedef enum millet_train_storage {
+    MILLET_STORE_F32,
+    MILLET_STORE_BF16, /* passes read weights rounded to BF16; what the optimiser changes stays F32 */
+} millet_train_storage;
+
+/* What training reports after every step. */
+typedef struct millet_train_report {
+    uint64_t step;        /* steps done */
+    uint64_t steps;       /* of all */
+    double loss;          /* mean of -ln p over the step's targets, in nats */
+    double z;             /* mean squared logarithm of the softmax's denominator */
+    double gradient_norm; /* before clipping */
+    double rate;          /* learning rate of the step */
+    uint64_t tokens;      /* seen so far, earlier runs included */
+    double tokens_per_second, seconds, seconds_left;
+    double evaluation_loss; /* on the evaluation text; NAN where it was not measured after this step */
+    bool saved;             /* the state was written after this step */
+} millet_train_report;
+
+/* Return false to stop after this step: the state is saved and the call ends CANCELLED. */
+typedef bool millet_train_callback(void *context, const millet_train_report *report);
+
+typedef struct millet_train_options {
+    const millet_allocator *allocator; /* NULL: the C library's */
+
+    /* The model: a checkpoint to go on from, or a description of a new one (docs/train.md) with the
+     * vocabulary of `tokenizer_path`. Exactly one of `model` and `shape`. */
+    const char *model;
+    const char *shape;          /* JSON text */
+    const char *tokenizer_path; /* of `shape`: any checkpoint with a tokenizer; of `model`: as in
+                                   millet_model_options */
+
+    /* Texts: documents end with a line <|endoftext|>. */
+    const char *text;
+    const char *evaluation_text; /* NULL: none */
+    uint64_t evaluate_every;     /* steps; 0: at the end only */
+
+    const char *output; /* the GGUF file that training ends with */
+    /* Where the state is kept meanwhile: a GGUF file too, which the engine can run. NULL: `output` +
+     * ".state". */
+    const char *state;
+    uint64_t save_every; /* steps; 0: when stopping and at the end only */
+    bool resume;         /* go on from the state, which must have been made with the same settings */
+    bool allow_changes;  /* go on with other settings than the state was made with */
+    bool restart;        /* a state that is there already may be overwritten */
+
+    uint64_t steps; /* required */
+    int32_t rows, length,
+        accumulate; /* sequences of a batch (8), tokens of one (256), batches of a step (1) */
+
+    millet_optimizer optimizer;
+    millet_schedule schedule;
+    float rate;                                /* the highest learning rate; 3e-4 */
+    float final_rate;                          /* in parts of `rate`; 0.1 */
+    uint64_t warmup;                           /* steps; 0: none */
+    uint64_t decay_steps;                      /* of MILLET_WSD; 0: a tenth of all */
+    float beta1, beta2, epsilon, weight_decay; /* 0.9, 0.95, 1e-8, 0.1 */
+    float momentum;                            /* of Muon; 0.95 */
+    float clip;                                /* largest norm of the gradient; 1; 0: none */
+    float z_loss;                              /* 0: none */
+
+    millet_train_storage storage;
+    bool recompute;    /* keep only the layers' inputs: less memory, a third more time */
+    uint64_t seed;     /* of new weights and of the order of the text */
+    int32_t n_threads; /* 0: one for each CPU. Results are the same for every number. */
+
+    millet_train_callback *report; /* NULL: none */
+    void *context;
+} millet_train_options;
+
+MILLET_API millet_train_options millet_train_options_default(void);
+
+/* Memory that training takes, by what for. */
+typedef struct millet_train_memory {
+    uint64_t weights, gradients, optimizer, activations, total; /* bytes */
+    uint64_t n_weights;
+} millet_train_memory;
+
+/* Errors as of millet_train. Reads the model's description only, not its weights. */
+MILLET_API millet_status millet_train_estimate(const millet_train_options *options,
+                                               millet_train_memory *memory, millet_error *err);
+
+/*
+ * Trains and writes `output`. All that was saved stays as it was until something newer is complete on disk. A
+ * run that is stopped or killed at any moment goes on with `resume` and sees the same losses, to the bit, as
+ * one that was not (on the same CPU tier). The last report is *last (may be NULL).
+ *
+ * Errors: BAD_ARGUMENT (an option; a text that is too short; a state made with other settings, naming the
+ * first), BAD_FORMAT (the loss or the gradient is not a finite number: nothing is saved after it), CANCELLED
+ * (says how to go on), those of opening the model and of writing, NO_MEMORY.
+ */
+MILLET_API millet_status millet_train(const millet_train_options *options, millet_train_report *last,
+                                      millet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,133 @@
+/* Cross-entropy over the vocabulary, some rows at a time. SPDX-License-Identifier: Apache-2.0 */
+#include "train/loss.h"
+
+#include "train/pass_state.h"
+
+#include <string.h>
+
+/* Logits that exist at a time, in values (64 MB), but for this many rows at least: the gradient of the output
+ * matrix is read and written once for so many. */
+enum { CHUNK_VALUES = 1 << 24, CHUNK_LEAST_ROWS = 128 };
+
+struct cross_entropy {
+    millet_allocator allocator;
+    int64_t chunk_rows;
+    float z_loss;
+    float *logits;             /* [chunk_rows][n_vocab] */
+    float *input, *gradient;   /* [chunk_rows][n_embd] */
+    int64_t *row;              /* [chunk_rows] of the batch */
+    struct mlt_row_loss *loss; /* [chunk_rows] */
+};
+
+static int64_t chunk_rows(const struct mlt_config *c, int64_t tokens)
+{
+    return MLT_MIN(tokens, MLT_MAX((int64_t)CHUNK_LEAST_ROWS, (int64_t)CHUNK_VALUES / c->n_vocab));
+}
+
+uint64_t mlt_cross_entropy_bytes(const struct mlt_config *c, int64_t tokens)
+{
+    uint64_t rows = (uint64_t)chunk_rows(c, tokens), width = (uint64_t)c->n_vocab + 2 * (uint64_t)c->n_embd;
+    return rows * (width * sizeof(float) + sizeof(int64_t) + sizeof(struct mlt_row_loss));
+}
+
+/* The rows of a chunk that share an argument of mlt_for_range. */
+struct chunk {
+    struct cross_entropy *ce;
+    struct mlt_pass *pass;
+    const struct mlt_batch *batch;
+    struct mlt_cross_entropy how;
+};
+
+static void loss_rows(const void *argument, int64_t begin, int64_t end)
+{
+    const struct chunk *c = argument;
+    for (int64_t i = begin; i < end; i++)
+        c->ce->loss[i] = c->pass->workers.ops->cross_entropy(&c->how, c->ce->logits + i * c->how.n_vocab,
+                                                             c->batch->targets[c->ce->row[i]]);
+}
+
+static void run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_sums *sums)
+{
+    struct cross_entropy *ce = c->ce;
+    struct mlt_pass *pass = c->pass;
+    const struct mlt_trainable *t = pass->model;
+    size_t bytes = (size_t)t->config.n_embd * sizeof(float);
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(ce->input + i * t->config.n_embd, pass->hidden + ce->row[i] * t->config.n_embd, bytes);
+    mlt_pass_linear(pass, ce->input, rows, t->output, t->output_bias, false, ce->logits);
+    mlt_for_range(&pass->workers, rows, 1, loss_rows, c);
+    for (int64_t i = 0; i < rows; i++) {
+        sums->nll += ce->loss[i].nll;
+        sums->z += ce->loss[i].z;
+    }
+    sums->n_targets += (uint64_t)rows;
+    if (!c->how.backward) return;
+    mlt_pass_linear_backward(pass, ce->input, ce->logits, rows, t->output, t->output_bias, false,
+                             ce->gradient);
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(pass->d_hidden + ce->row[i] * t->config.n_embd, ce->gradient + i * t->config.n_embd, bytes);
+}
+
+static millet_status run(void *context, struct mlt_pass *pass, const struct mlt_batch *batch, bool backward,
+                         float scale, struct mlt_loss_sums *sums, millet_error *err)
+{
+    struct cross_entropy *ce = context;
+    const struct mlt_config *config = &pass->model->config;
+    struct chunk c = {.ce = ce, .pass = pass, .batch = batch};
+    (void)err;
+    c.how = (struct mlt_cross_entropy){.n_vocab = config->n_vocab,
+                                       .logit_scale = config->logit_scale,
+                                       .softcap = config->logit_softcap,
+                                       .z_loss = ce->z_loss,
+                                       .grad_scale = scale,
+                                       .backward = backward};
+    *sums = (struct mlt_loss_sums){0};
+    if (backward) memset(pass->d_hidden, 0, (size_t)(pass->tokens * config->n_embd) * sizeof(float));
+    int64_t rows = 0;
+    for (int64_t i = 0; i < pass->tokens; i++) {
+        if (batch->targets[i] < 0) continue;
+        ce->row[rows++] = i;
+        if (rows < ce->chunk_rows) continue;
+        run_chunk(&c, rows, sums);
+        rows = 0;
+    }
+    if (rows > 0) run_chunk(&c, rows, sums);
+    return MILLET_OK;
+}
+
+static void close_stage(void *context)
+{
+    struct cross_entropy *ce = context;
+    if (!ce) return;
+    millet_allocator allocator = ce->allocator;
+    mlt_free(&allocator, ce->logits);
+    mlt_free(&allocator, ce->input);
+    mlt_free(&allocator, ce->gradient);
+    mlt_free(&allocator, ce->row);
+    mlt_free(&allocator, ce->loss);
+    mlt_free(&allocator, ce);
+}
+
+millet_status mlt_cross_entropy_open(const millet_allocator *allocator, const struct mlt_config *config,
+                                     int64_t tokens, float z_loss, struct mlt_loss_stage *out,
+                                     millet_error *err)
+{
+    *out = (struct mlt_loss_stage){0};
+    struct cross_entropy *ce = mlt_alloc_zero(allocator, 1, sizeof *ce, err);
+    if (!ce) return MILLET_NO_MEMORY;
+    ce->allocator = *allocator;
+    ce->z_loss = z_loss;
+    ce->chunk_rows = chunk_rows(config, tokens);
+    size_t rows = (size_t)ce->chunk_rows, n_embd = (size_t)config->n_embd;
+    ce->logits = mlt_alloc(allocator, rows * (size_t)config->n_vocab, sizeof(float), err);
+    ce->input = mlt_alloc(allocator, rows * n_embd, sizeof(float), err);
+    ce->gradient = mlt_alloc(allocator, rows * n_embd, sizeof(float), err);
+    ce->row = mlt_alloc(allocator, rows, sizeof *ce->row, err);
+    ce->loss = mlt_alloc(allocator, rows, sizeof *ce->loss, err);
+    if (!ce->logits || !ce->input || !ce->gradient || !ce->row || !ce->loss) {
+        close_stage(ce);
+        return MILLET_NO_MEMORY;
+    }
+    *out = (struct mlt_loss_stage){ce, run, close_stage};
+    return MILLET_OK;
+}

@@ -1,0 +1,40 @@
+/*
+ * Losses: stages between the hidden states that a pass has made and the gradient that it takes back.
+ * Cross-entropy is the first; others (distillation, preferences) have the same form.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MLT_LOSS_H
+#define MLT_LOSS_H
+
+#include "train/pass.h"
+
+/* Sums over the targets of a batch. */
+struct mlt_loss_sums {
+    double nll; /* -ln p of the targets, natural logarithm */
+    double z;   /* squared logarithms of the softmax's denominators */
+    uint64_t n_targets;
+};
+
+/*
+ * Reads pass->hidden. With `backward` it writes pass->d_hidden and adds to the gradients of what it has used
+ * (the output matrix): all of `scale` times the loss's sum over the targets.
+ */
+struct mlt_loss_stage {
+    void *context;
+    millet_status (*run)(void *context, struct mlt_pass *pass, const struct mlt_batch *batch, bool backward,
+                         float scale, struct mlt_loss_sums *sums, millet_error *err);
+    void (*close)(void *context);
+};
+
+/*
+ * Cross-entropy with the targets, plus z_loss * (log of the softmax's denominator)^2. Logits exist for some
+ * rows at a time only, and only for positions that have a target. `tokens`: positions of the largest batch.
+ */
+millet_status mlt_cross_entropy_open(const millet_allocator *allocator, const struct mlt_config *config,
+                                     int64_t tokens, float z_loss, struct mlt_loss_stage *out,
+                                     millet_error *err);
+/* Bytes that mlt_cross_entropy_open takes. */
+uint64_t mlt_cross_entropy_bytes(const struct mlt_config *config, int64_t tokens);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * The passes of training: forward over the described decoder with what the way back needs kept, and the way
+ * back.
+ *
+ *     mlt_pass_forward(pass, batch)            tokens to hidden states
+ *     stage->run(...)                          a loss: reads `hidden`, writes `d_hidden`, adds the output's
+ * gradients mlt_pass_backward(pass, batch)           adds the gradients of everything else
+ *
+ * Gradients of a layer are complete when the way back has left it (from the last layer to the first), those
+ * of the embeddings at the end.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MLT_PASS_H
+#define MLT_PASS_H
+
+#include "corpus/batch.h"
+#include "train/trainable.h"
+#include "train/workers.h"
+
+struct mlt_pass_options {
+    int32_t rows, length; /* of a batch, at most */
+    int32_t n_threads;
+    bool recompute; /* keep only the layers' inputs, and compute the rest again on the way back */
+    bool backward;  /* false: for evaluation only */
+};
+
+struct mlt_pass {
+    struct mlt_trainable *model;
+    struct mlt_workers workers;
+    int32_t rows, length; /* of the batch at hand */
+    int64_t tokens;       /* rows * length */
+    float *hidden;        /* [tokens][n_embd] after the last norm */
+    float *d_hidden;      /* [tokens][n_embd] its gradient */
+    struct mlt_pass_state *state;
+};
+
+/* Bytes that mlt_pass_open would take. */
+millet_status mlt_pass_estimate(const struct mlt_config *config, const struct mlt_pass_options *options,
+                                uint64_t *bytes, millet_error *err);
+/* The model must outlive the pass. */
+millet_status mlt_pass_open(const millet_allocator *allocator, struct mlt_trainable *model,
+                            const struct mlt_pass_options *options, struct mlt_pass **out, millet_error *err);
+void mlt_pass_close(struct mlt_pass **pass);
+
+/* BAD_ARGUMENT where the batch is larger than asked for at opening, or has tokens or ranges outside the
+ * model's. */
+millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *batch, millet_error *err);
+void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch);
+
+#endif

@@ -1,0 +1,190 @@
+/* Stages of a pass, each carried out by all threads. SPDX-License-Identifier: Apache-2.0 */
+#include "train/pass_state.h"
+
+#include <string.h>
+
+/* Values of a share: enough that handing it out costs nothing beside it. */
+enum { SHARE_VALUES = 1 << 14, SHARE_COLUMNS = 64 };
+
+static int64_t rows_of_share(int64_t width)
+{
+    return MLT_MAX((int64_t)1, SHARE_VALUES / width);
+}
+
+/* A stage's description beside the table that carries it out. */
+struct stage {
+    const struct mlt_ops *ops;
+    const void *what;
+};
+
+static void norm_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct stage *s = argument;
+    s->ops->norm(s->what, begin, end);
+}
+
+static void norm_dx_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct stage *s = argument;
+    s->ops->norm_dx(s->what, begin, end);
+}
+
+static void norm_dweight_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct stage *s = argument;
+    s->ops->norm_dweight(s->what, begin, end);
+}
+
+void mlt_pass_norm(struct mlt_pass *pass, struct mlt_norm *norm, int64_t rows)
+{
+    struct stage s = {pass->workers.ops, norm};
+    mlt_for_range(&pass->workers, rows, rows_of_share(norm->n), norm_share, &s);
+}
+
+void mlt_pass_norm_backward(struct mlt_pass *pass, struct mlt_norm *norm, int64_t rows)
+{
+    struct stage s = {pass->workers.ops, norm};
+    norm->rows = rows;
+    /* Weights first: dx may be dy. */
+    if (norm->dweight || norm->dbias)
+        mlt_for_range(&pass->workers, norm->n, SHARE_COLUMNS, norm_dweight_share, &s);
+    mlt_for_range(&pass->workers, rows, rows_of_share(norm->n), norm_dx_share, &s);
+}
+
+static void rotate_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct stage *s = argument;
+    s->ops->rotate(s->what, begin, end);
+}
+
+void mlt_pass_rotate(struct mlt_pass *pass, struct mlt_rotation *rotation)
+{
+    struct stage s = {pass->workers.ops, rotation};
+    int64_t width = (int64_t)rotation->heads * rotation->head_size;
+    mlt_for_range(&pass->workers, pass->tokens, rows_of_share(width), rotate_share, &s);
+}
+
+struct attention_stage {
+    const struct mlt_ops *ops;
+    const struct mlt_batch *batch;
+    const struct mlt_attention *attention; /* of the whole batch */
+    bool backward;
+};
+
+static void attention_item(const void *argument, int64_t index, float *scratch)
+{
+    const struct attention_stage *s = argument;
+    struct mlt_attention a = *s->attention;
+    int64_t row = index / a.n_kv_heads * s->batch->length;
+    a.scratch = scratch;
+    a.first = s->batch->begin + row;
+    a.last = s->batch->end + row;
+    int64_t q = row * a.n_heads * a.head_size, k = row * a.n_kv_heads * a.head_size;
+    int64_t v = row * a.n_kv_heads * a.value_size, o = row * a.n_heads * a.value_size;
+    a.q += q, a.k += k, a.v += v, a.out += o, a.log_sum += row * a.n_heads;
+    if (!s->backward) {
+        s->ops->attention(&a, (int32_t)(index % a.n_kv_heads));
+        return;
+    }
+    a.dout += o, a.dq += q, a.dk += k, a.dv += v;
+    s->ops->attention_backward(&a, (int32_t)(index % a.n_kv_heads));
+}
+
+void mlt_pass_attention(struct mlt_pass *pass, const struct mlt_batch *batch, struct mlt_attention *attention,
+                        bool backward)
+{
+    struct attention_stage s = {pass->workers.ops, batch, attention, backward};
+    mlt_for_items(&pass->workers, (int64_t)batch->rows * attention->n_kv_heads, attention_item, &s);
+}
+
+static void gate_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct stage *s = argument;
+    s->ops->gate(s->what, begin, end);
+}
+
+static void gate_backward_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct stage *s = argument;
+    s->ops->gate_backward(s->what, begin, end);
+}
+
+void mlt_pass_gate(struct mlt_pass *pass, struct mlt_gate *gate, int64_t count, bool backward)
+{
+    struct stage s = {pass->workers.ops, gate};
+    mlt_for_range(&pass->workers, count, SHARE_VALUES, backward ? gate_backward_share : gate_share, &s);
+}
+
+struct sum_stage {
+    const struct mlt_ops *ops;
+    float *y;
+    const float *x;
+    float scale;
+    int64_t rows, n;
+};
+
+static void add_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct sum_stage *s = argument;
+    s->ops->add_scaled(s->y, s->x, s->scale, begin, end);
+}
+
+void mlt_pass_add(struct mlt_pass *pass, float *y, const float *x, float scale, int64_t count)
+{
+    struct sum_stage s = {.ops = pass->workers.ops, .y = y, .x = x, .scale = scale};
+    mlt_for_range(&pass->workers, count, SHARE_VALUES, add_share, &s);
+}
+
+static void add_rows_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct sum_stage *s = argument;
+    s->ops->add_rows(s->x, s->rows, s->n, s->y, begin, end);
+}
+
+void mlt_pass_add_rows(struct mlt_pass *pass, const float *dy, int64_t rows, int64_t n, float *dbias)
+{
+    struct sum_stage s = {.ops = pass->workers.ops, .y = dbias, .x = dy, .rows = rows, .n = n};
+    mlt_for_range(&pass->workers, n, SHARE_COLUMNS, add_rows_share, &s);
+}
+
+/* ---- Linear layers ---- */
+
+static void bias_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct sum_stage *s = argument;
+    for (int64_t row = begin; row < end; row++)
+        memcpy(s->y + row * s->n, s->x, (size_t)s->n * sizeof(float));
+}
+
+static void bias_add_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct sum_stage *s = argument;
+    for (int64_t row = begin; row < end; row++)
+        s->ops->add_scaled(s->y + row * s->n, s->x, 1, 0, s->n);
+}
+
+void mlt_pass_linear(struct mlt_pass *pass, const float *x, int64_t rows, struct mlt_slice weight,
+                     struct mlt_slice bias, bool add, float *out)
+{
+    if (mlt_has(bias)) {
+        struct sum_stage s = {
+            .ops = pass->workers.ops, .y = out, .x = mlt_weight(pass, bias), .n = weight.rows};
+        mlt_for_range(&pass->workers, rows, rows_of_share(weight.rows), add ? bias_add_share : bias_share,
+                      &s);
+        add = true;
+    }
+    struct mlt_operand a = {x, weight.columns, false}, b = {mlt_weight(pass, weight), weight.columns, true};
+    mlt_product(&pass->workers, a, b, rows, weight.rows, weight.columns, add, out, weight.rows);
+}
+
+void mlt_pass_linear_backward(struct mlt_pass *pass, const float *x, const float *dy, int64_t rows,
+                              struct mlt_slice weight, struct mlt_slice bias, bool add, float *dx)
+{
+    struct mlt_operand d = {dy, weight.rows, false}, d_turned = {dy, weight.rows, true};
+    struct mlt_operand input = {x, weight.columns, false},
+                       w = {mlt_weight(pass, weight), weight.columns, false};
+    mlt_product(&pass->workers, d_turned, input, weight.rows, weight.columns, rows, true,
+                mlt_gradient(pass, weight), weight.columns);
+    if (mlt_has(bias)) mlt_pass_add_rows(pass, dy, rows, weight.rows, mlt_gradient(pass, bias));
+    if (dx) mlt_product(&pass->workers, d, w, rows, weight.columns, weight.rows, add, dx, weight.columns);
+}

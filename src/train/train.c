@@ -1,0 +1,326 @@
+/* millet_train: the loop from text to a file. SPDX-License-Identifier: Apache-2.0 */
+#include "millet/train.h"
+
+#include "base/clock.h"
+#include "import/open_any.h"
+#include "train/shape.h"
+#include "train/text_source.h"
+#include "train/trainer.h"
+#include "train/training_state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+millet_train_options millet_train_options_default(void)
+{
+    return (millet_train_options){.rows = 8,
+                                  .length = 256,
+                                  .accumulate = 1,
+                                  .rate = 3e-4f,
+                                  .final_rate = 0.1f,
+                                  .beta1 = 0.9f,
+                                  .beta2 = 0.95f,
+                                  .epsilon = 1e-8f,
+                                  .weight_decay = 0.1f,
+                                  .momentum = 0.95f,
+                                  .clip = 1,
+                                  .seed = 1};
+}
+
+/* A run of millet_train. */
+struct run {
+    millet_allocator allocator;
+    millet_train_options options; /* with nothing left automatic */
+    struct mlt_text state_path, settings;
+    struct mlt_trainable *model;
+    struct mlt_trainer trainer;
+    struct mlt_text_source *text, *evaluation;
+    struct mlt_training_state state;
+    uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
+    double started;
+    uint64_t first_step;
+    millet_train_report report;
+};
+
+/* ---- Options ---- */
+
+static millet_status wrong(millet_error *err, const char *option, const char *what)
+{
+    return mlt_fail_at(err, MILLET_BAD_ARGUMENT, NULL, option, MILLET_NO_OFFSET, "%s", what);
+}
+
+static bool between(float value, float low, float high)
+{
+    return value >= low && value <= high; /* false for NaN */
+}
+
+static millet_status check_numbers(const millet_train_options *o, millet_error *err)
+{
+    if (o->rows < 1 || o->rows > 1 << 16) return wrong(err, "rows", "1 to 65536 sequences make a batch");
+    if (o->length < 1 || o->length > 1 << 24)
+        return wrong(err, "length", "1 to 16777216 tokens make a sequence");
+    if (o->accumulate < 1 || o->accumulate > 1 << 16)
+        return wrong(err, "accumulate", "1 to 65536 batches make a step");
+    if (!between(o->rate, 0, 1e3f)) return wrong(err, "rate", "a learning rate from 0 to 1000 is needed");
+    if (!between(o->final_rate, 0, 1)) return wrong(err, "final_rate", "it is a part of the rate, 0 to 1");
+    if (!between(o->beta1, 0, 0.999999f)) return wrong(err, "beta1", "0 to 0.999999 is possible");
+    if (!between(o->beta2, 0, 0.999999f)) return wrong(err, "beta2", "0 to 0.999999 is possible");
+    if (!between(o->momentum, 0, 0.999999f)) return wrong(err, "momentum", "0 to 0.999999 is possible");
+    if (!between(o->epsilon, 1e-30f, 1)) return wrong(err, "epsilon", "1e-30 to 1 is possible");
+    if (!between(o->weight_decay, 0, 1e3f)) return wrong(err, "weight_decay", "0 to 1000 is possible");
+    if (!between(o->clip, 0, 1e30f)) return wrong(err, "clip", "a norm above 0, or 0 for none, is needed");
+    if (!between(o->z_loss, 0, 1e3f)) return wrong(err, "z_loss", "0 to 1000 is possible");
+    if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
+        return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
+    return MILLET_OK;
+}
+
+static millet_status check_options(const millet_train_options *o, millet_error *err)
+{
+    if (!o->model == !o->shape)
+        return wrong(err, "model", "either a model or the shape of a new one is needed");
+    if (o->shape && !o->tokenizer_path)
+        return wrong(err, "tokenizer_path",
+                     "a new model needs a tokenizer: give any checkpoint that has one");
+    if (!o->output) return wrong(err, "output", "the file to write is missing");
+    if (!o->text) return wrong(err, "text", "the text to learn from is missing");
+    if (o->steps < 1) return wrong(err, "steps", "at least one step is needed");
+    return check_numbers(o, err);
+}
+
+static mlt_dtype storage_dtype(const millet_train_options *o)
+{
+    return o->storage == MILLET_STORE_BF16 ? MLT_BF16 : MLT_F32;
+}
+
+/* ---- The model ---- */
+
+static millet_status open_checkpoint(const struct run *r, bool resume, struct mlt_checkpoint **out,
+                                     millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    if (resume) return mlt_checkpoint_open(&r->allocator, r->state_path.data, NULL, out, err);
+    if (o->model) return mlt_open_any(&r->allocator, o->model, o->tokenizer_path, out, err);
+    struct mlt_checkpoint *tokenizer = NULL;
+    if (o->tokenizer_path) MLT_TRY(mlt_open_any(&r->allocator, o->tokenizer_path, NULL, &tokenizer, err));
+    millet_status status = mlt_shape_checkpoint(&r->allocator, o->shape, tokenizer, o->seed, out, err);
+    mlt_checkpoint_close(&tokenizer);
+    return status;
+}
+
+static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *err)
+{
+    struct mlt_checkpoint *checkpoint = NULL;
+    MLT_TRY(open_checkpoint(r, r->options.resume && stored != MLT_DTYPE_LIMIT, &checkpoint, err));
+    return mlt_trainable_open(&r->allocator, checkpoint, stored, &r->model, err);
+}
+
+static void close_run(struct run *r)
+{
+    mlt_trainer_close(&r->trainer);
+    mlt_text_source_close(&r->text);
+    mlt_text_source_close(&r->evaluation);
+    mlt_trainable_close(&r->model);
+    mlt_text_release(&r->settings);
+    mlt_text_release(&r->state_path);
+}
+
+static millet_status start_run(struct run *r, const millet_train_options *options, millet_error *err)
+{
+    r->options = options ? *options : millet_train_options_default();
+    r->allocator = r->options.allocator ? *r->options.allocator : *mlt_default_allocator();
+    r->state_path.allocator = r->settings.allocator = &r->allocator;
+    r->saved_step = UINT64_MAX;
+    if (r->options.state) return mlt_text_printf(&r->state_path, err, "%s", r->options.state);
+    return mlt_text_printf(&r->state_path, err, "%s.state", r->options.output ? r->options.output : "");
+}
+
+/* ---- Memory ---- */
+
+static millet_status estimate(struct run *r, millet_train_memory *memory, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    if (!o->model == !o->shape)
+        return wrong(err, "model", "either a model or the shape of a new one is needed");
+    MLT_TRY(check_numbers(o, err));
+    MLT_TRY(open_model(r, MLT_DTYPE_LIMIT, err));
+    const struct mlt_trainable *t = r->model;
+    struct mlt_pass_options pass = mlt_trainer_pass_options(o);
+    uint64_t block = (uint64_t)t->n_values * sizeof(float);
+    *memory = (millet_train_memory){.n_weights = t->n_weights,
+                                    .weights = o->storage == MILLET_STORE_F32 ? block : 2 * block,
+                                    .gradients = block,
+                                    .optimizer = mlt_optimizer_bytes(t, o->optimizer)};
+    MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
+    memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)o->rows * o->length);
+    memory->total = memory->weights + memory->gradients + memory->optimizer + memory->activations;
+    return MILLET_OK;
+}
+
+millet_status millet_train_estimate(const millet_train_options *options, millet_train_memory *memory,
+                                    millet_error *err)
+{
+    struct run r = {0};
+    millet_status status = start_run(&r, options, err);
+    if (status == MILLET_OK) status = estimate(&r, memory, err);
+    close_run(&r);
+    return status;
+}
+
+/* ---- Opening ---- */
+
+static bool file_exists(const char *path)
+{
+    struct mlt_file_map map;
+    if (mlt_file_map_open(path, &map, NULL) != MILLET_OK) return false;
+    mlt_file_map_close(&map);
+    return true;
+}
+
+static millet_status open_texts(struct run *r, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    const struct mlt_trainable *t = r->model;
+    if (!t->tokenizer)
+        return mlt_fail_at(err, MILLET_UNSUPPORTED, t->checkpoint->path, NULL, MILLET_NO_OFFSET,
+                           "the model has no tokenizer to read a text with");
+    int32_t bos = t->add_bos ? t->bos : -1;
+    MLT_TRY(mlt_text_source_open(&r->allocator, o->text, t->tokenizer, bos, t->eos, o->length, o->seed,
+                                 &r->text, err));
+    if (!o->evaluation_text) return MILLET_OK;
+    return mlt_text_source_open(&r->allocator, o->evaluation_text, t->tokenizer, bos, t->eos, o->length,
+                                o->seed, &r->evaluation, err);
+}
+
+static millet_status open_run(struct run *r, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    MLT_TRY(check_options(o, err));
+    if (!o->resume && !o->restart && file_exists(r->state_path.data))
+        return mlt_fail_at(
+            err, MILLET_BAD_ARGUMENT, r->state_path.data, "state", MILLET_NO_OFFSET,
+            "a state of an earlier training is there: resume it, or allow to restart and overwrite it");
+    MLT_TRY(open_model(r, storage_dtype(o), err));
+    MLT_TRY(open_texts(r, err));
+    MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, mlt_text_batches(r->text), &r->trainer, err));
+    MLT_TRY(mlt_training_settings(o, mlt_text_source_digest(r->text), &r->settings, err));
+    if (!o->resume) return MILLET_OK;
+    MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
+                                    &r->state, err));
+    r->saved_step = r->state.step;
+    return MILLET_OK;
+}
+
+/* ---- Steps ---- */
+
+/* Adds to an error what is safe. */
+static void say_what_is_saved(const struct run *r, millet_error *err)
+{
+    if (!err) return;
+    size_t length = strlen(err->message), room = sizeof err->message - length;
+    if (r->saved_step == UINT64_MAX)
+        snprintf(err->message + length, room, "; nothing was saved before it");
+    else
+        snprintf(err->message + length, room,
+                 "; the state of step %llu, %.120s, is untouched: resume goes on from it",
+                 (unsigned long long)r->saved_step, r->state_path.data);
+}
+
+static millet_status train_step(struct run *r, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    struct mlt_step_result result;
+    millet_status status = mlt_trainer_step(&r->trainer, r->state.step, &result, err);
+    if (status != MILLET_OK) {
+        say_what_is_saved(r, err);
+        return status;
+    }
+    r->state.step++;
+    r->state.tokens += (uint64_t)o->rows * (uint64_t)o->length * (uint64_t)o->accumulate;
+    r->report.loss = result.loss;
+    r->report.z = result.z;
+    r->report.gradient_norm = result.gradient_norm;
+    r->report.rate = result.rate;
+    return MILLET_OK;
+}
+
+/* The mean loss over all windows of the evaluation text. */
+static millet_status evaluate(struct run *r, millet_error *err)
+{
+    uint64_t n = mlt_text_source_windows(r->evaluation);
+    struct mlt_loss_sums all = {0};
+    for (uint64_t first = 0; first < n; first += (uint64_t)r->options.rows) {
+        struct mlt_batch batch = r->trainer.batch;
+        batch.rows = (int32_t)MLT_MIN(n - first, (uint64_t)r->options.rows);
+        for (int32_t row = 0; row < batch.rows; row++)
+            mlt_text_source_window(r->evaluation, first + (uint64_t)row, &batch, row);
+        MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, &all, err));
+    }
+    r->report.evaluation_loss = all.n_targets ? all.nll / (double)all.n_targets : NAN;
+    return MILLET_OK;
+}
+
+static millet_status save(struct run *r, millet_error *err)
+{
+    if (r->saved_step == r->state.step) return MILLET_OK;
+    millet_status status =
+        mlt_training_state_write(&r->trainer.optimizer, &r->state, r->settings.data, r->state_path.data, err);
+    if (status != MILLET_OK) {
+        say_what_is_saved(r, err);
+        return status;
+    }
+    r->saved_step = r->state.step;
+    return MILLET_OK;
+}
+
+static bool is_due(uint64_t every, uint64_t step, uint64_t steps)
+{
+    return step == steps || (every && step % every == 0);
+}
+
+static void fill_report(struct run *r)
+{
+    const millet_train_options *o = &r->options;
+    millet_train_report *report = &r->report;
+    uint64_t done = r->state.step - r->first_step;
+    report->step = r->state.step;
+    report->steps = o->steps;
+    report->tokens = r->state.tokens;
+    report->seconds = mlt_clock_seconds() - r->started;
+    double tokens = (double)done * (double)o->rows * (double)o->length * (double)o->accumulate;
+    report->tokens_per_second = report->seconds > 0 ? tokens / report->seconds : 0;
+    report->seconds_left = done ? report->seconds / (double)done * (double)(o->steps - r->state.step) : 0;
+    report->saved = r->saved_step == r->state.step;
+}
+
+static millet_status train(struct run *r, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    r->started = mlt_clock_seconds();
+    r->first_step = r->state.step;
+    while (r->state.step < o->steps) {
+        MLT_TRY(train_step(r, err));
+        r->report.evaluation_loss = NAN;
+        if (r->evaluation && is_due(o->evaluate_every, r->state.step, o->steps)) MLT_TRY(evaluate(r, err));
+        if (is_due(o->save_every, r->state.step, o->steps)) MLT_TRY(save(r, err));
+        fill_report(r);
+        if (!o->report || o->report(o->context, &r->report)) continue;
+        MLT_TRY(save(r, err));
+        return mlt_fail_at(err, MILLET_CANCELLED, r->state_path.data, NULL, MILLET_NO_OFFSET,
+                           "stopped after step %llu of %llu; the state is saved: resume it to go on",
+                           (unsigned long long)r->state.step, (unsigned long long)o->steps);
+    }
+    return mlt_trainable_write(r->model, o->output, storage_dtype(o), NULL, err);
+}
+
+millet_status millet_train(const millet_train_options *options, millet_train_report *last, millet_error *err)
+{
+    struct run r = {0};
+    millet_status status = start_run(&r, options, err);
+    if (status == MILLET_OK) status = open_run(&r, err);
+    if (status == MILLET_OK) status = train(&r, err);
+    if (last) *last = r.report;
+    close_run(&r);
+    return status;
+}
