@@ -9,6 +9,7 @@ BEGIN {
     may["tensor"] = may["net"] = "base"
     may["kernels"] = may["format"] = may["tokenizer"] = "base tensor"
     may["import"] = "base tensor format"
+    may["corpus"] = "base tensor format tokenizer import model"
     may["model"] = "base tensor kernels format tokenizer"
     engine = may["model"] " model"
     may["generate"] = may["train"] = may["speech"] = engine

@@ -1,0 +1,34 @@
+/*
+ * Batches of sequences: what the corpus gives and training takes.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MLT_BATCH_H
+#define MLT_BATCH_H
+
+#include "base/base.h"
+
+enum { MLT_NO_TARGET = -1 };
+
+/*
+ * One batch of sequences. Position i of row r may attend to positions begin[r][i] .. end[r][i] of its row,
+ * both included: begin is its document's first position (documents are packed, attention does not cross), end
+ * is i for causal attention, later in a prefix that sees itself in both directions. Its rope position is i -
+ * begin[r][i].
+ */
+struct mlt_batch {
+    int32_t rows, length;
+    int32_t *tokens, *targets, *begin,
+        *end; /* [rows][length]; targets: the token to predict at each position, or MLT_NO_TARGET */
+};
+
+/*
+ * A source of batches; `fill` makes the batch for step `step` (0, 1, ...), the same batch for the same step
+ * and seed always, so that a resumed run sees what the first would have seen.
+ */
+struct mlt_batch_source {
+    void *context;
+    millet_status (*fill)(void *context, uint64_t step, struct mlt_batch *batch, millet_error *err);
+};
+
+#endif
