@@ -154,7 +154,8 @@ static void count_best(const struct mlt_piece_set *set, struct lattice *l, uint3
     for (uint32_t at = length; at > 0; at = l->arcs[l->best[at]].from) {
         int32_t piece = l->arcs[l->best[at]].piece;
         if (piece >= 0) l->counts[piece] += (int64_t)times * (int64_t)UNIT;
-        l->n_tokens += times;
+        /* A character without a piece is said by its bytes. */
+        l->n_tokens += piece >= 0 ? times : times * (l->arcs[l->best[at]].to - l->arcs[l->best[at]].from);
     }
     l->log_likelihood += llround(score * (double)times * LIKELIHOOD_UNIT);
 }
