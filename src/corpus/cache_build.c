@@ -54,6 +54,7 @@ struct build {
     uint32_t prefix; /* of it */
     bool held;       /* items[n_items] has been read already, for the next batch */
     uint64_t skipped[MILLET_SKIP_REASONS], text_bytes;
+    millet_cache_info *info;
 };
 
 const char *millet_skip_text(millet_skip reason)
@@ -259,7 +260,8 @@ static millet_status run(struct build *build, const char *source, millet_error *
     build->skipped[MILLET_SKIP_LONG] += mlt_record_reader_skipped(build->reader);
     if (mlt_cache_writer_documents(build->writer) == 0) return nothing_usable(build, source, err);
     struct mlt_source_identity identity = mlt_record_reader_identity(build->reader);
-    return mlt_cache_writer_commit(&build->writer, &identity, build->skipped, build->text_bytes, err);
+    return mlt_cache_writer_commit(&build->writer, &identity, build->skipped, build->text_bytes, build->info,
+                                   err);
 }
 
 static millet_status build_all(struct build *build, const char *source, const char *cache,
@@ -332,6 +334,7 @@ millet_status millet_cache_build(const char *source, const char *cache, const mi
     MLT_TRY(mlt_source_identify(source, &there, err));
     if (!options->rebuild && is_current(allocator, source, cache, &origin, info)) return MILLET_OK;
     struct build build = {.allocator = allocator,
+                          .info = info,
                           .options = options,
                           .encoder = {tokenizer, template, options->source.special},
                           .text.allocator = allocator};
@@ -345,10 +348,5 @@ millet_status millet_cache_build(const char *source, const char *cache, const mi
     mlt_free(allocator, build.groups);
     mlt_free(allocator, build.items);
     mlt_text_release(&build.text);
-    if (status) return status;
-    millet_cache *made;
-    MLT_TRY(millet_cache_open(cache, allocator, false, &made, err));
-    millet_cache_get_info(made, info);
-    millet_cache_close(&made);
-    return MILLET_OK;
+    return status;
 }

@@ -129,23 +129,27 @@ void millet_cache_close(millet_cache **handle)
     *handle = NULL;
 }
 
-void millet_cache_get_info(const millet_cache *cache, millet_cache_info *info)
+void mlt_cache_describe(const struct mlt_cache_trailer *t, uint64_t file_bytes, millet_cache_info *info)
 {
-    const struct mlt_cache_trailer *t = &cache->trailer;
     *info = (millet_cache_info){
         .n_documents = t->n_documents,
         .n_tokens = t->n_tokens,
         .n_trained = t->n_trained,
         .text_bytes = t->text_bytes,
-        .file_bytes = cache->map.size,
+        .file_bytes = file_bytes,
         .source_bytes = t->source_size,
         .tokenizer_checksum = t->tokenizer_checksum,
         .n_vocab = (int32_t)t->n_vocab,
         .token_bytes = (int32_t)t->token_bytes,
-        .masked = cache->mask != NULL,
-        .prefixes = cache->prefixes != NULL,
+        .masked = t->mask_at != 0,
+        .prefixes = t->prefixes_at != 0,
     };
     memcpy(info->n_skipped, t->skipped, sizeof info->n_skipped);
+}
+
+void millet_cache_get_info(const millet_cache *cache, millet_cache_info *info)
+{
+    mlt_cache_describe(&cache->trailer, cache->map.size, info);
 }
 
 millet_status millet_cache_document(const millet_cache *cache, uint64_t index, millet_document *document,

@@ -174,7 +174,7 @@ static millet_status finish(struct mlt_cache_writer *writer, millet_error *err)
 
 millet_status mlt_cache_writer_commit(struct mlt_cache_writer **handle,
                                       const struct mlt_source_identity *identity, const uint64_t *skipped,
-                                      uint64_t text_bytes, millet_error *err)
+                                      uint64_t text_bytes, millet_cache_info *info, millet_error *err)
 {
     struct mlt_cache_writer *writer = *handle;
     struct mlt_cache_trailer *trailer = &writer->trailer;
@@ -184,7 +184,9 @@ millet_status mlt_cache_writer_commit(struct mlt_cache_writer **handle,
     trailer->text_bytes = text_bytes;
     memcpy(trailer->skipped, skipped, MILLET_SKIP_REASONS * sizeof *skipped);
     millet_status status = finish(writer, err);
+    uint64_t file_bytes = mlt_writer_position(writer->file);
     if (!status) status = mlt_writer_commit(&writer->file, err);
+    if (!status && info) mlt_cache_describe(trailer, file_bytes, info);
     mlt_cache_writer_abort(handle);
     return status;
 }

@@ -277,26 +277,32 @@ static millet_status encode_dialogue(const struct mlt_encoder *encoder, const js
 }
 
 /*
- * jansson takes its memory from the C library; what it takes is in proportion to the line. NULL where the
- * line is no JSON object; numbers that are out of range are no reason to refuse a text.
+ * Parses a line; *object is NULL, with the reason, where it is no JSON object. Numbers that are out of range
+ * are no reason to refuse a text. jansson takes its memory from the C library; what it takes is in proportion
+ * to the line.
  */
-static json_t *parse(const struct mlt_raw_record *record)
+static millet_status parse(const struct mlt_raw_record *record, json_t **object, millet_skip *skip,
+                           millet_error *err)
 {
-    json_t *value = json_loadb(record->text, record->length, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
-    if (json_is_object(value)) return value;
-    json_decref(value);
-    return NULL;
+    json_error_t error;
+    *object = json_loadb(record->text, record->length, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
+    if (!*object && json_error_code(&error) == json_error_out_of_memory)
+        return mlt_fail(err, MILLET_NO_MEMORY, "no memory to parse line %llu",
+                        (unsigned long long)record->line);
+    if (json_is_object(*object)) return MILLET_OK;
+    json_decref(*object);
+    *object = NULL;
+    *skip = mlt_utf8_valid(record->text, record->length) ? MILLET_SKIP_JSON : MILLET_SKIP_UTF8;
+    return MILLET_OK;
 }
 
 static millet_status encode_json(const struct mlt_encoder *encoder, const struct mlt_raw_record *record,
                                  struct mlt_encoded *out, struct mlt_encoded_record *result,
                                  millet_error *err)
 {
-    json_t *object = parse(record);
-    if (!object) {
-        result->skip = mlt_utf8_valid(record->text, record->length) ? MILLET_SKIP_JSON : MILLET_SKIP_UTF8;
-        return MILLET_OK;
-    }
+    json_t *object;
+    MLT_TRY(parse(record, &object, &result->skip, err));
+    if (!object) return MILLET_OK;
     const json_t *messages = json_object_get(object, "messages"), *prefix = json_object_get(object, "prefix");
     const char *text;
     size_t length, begin = out->count;
@@ -365,11 +371,9 @@ millet_status mlt_record_texts(const struct mlt_raw_record *record, mlt_text_fun
         *skip = MILLET_SKIP_UTF8;
         return MILLET_OK;
     }
-    json_t *object = parse(record);
-    if (!object) {
-        *skip = mlt_utf8_valid(record->text, record->length) ? MILLET_SKIP_JSON : MILLET_SKIP_UTF8;
-        return MILLET_OK;
-    }
+    json_t *object;
+    MLT_TRY(parse(record, &object, skip, err));
+    if (!object) return MILLET_OK;
     static const char *const keys[] = {"text", "prompt", "completion"};
     size_t given = 0;
     millet_status status = MILLET_OK;

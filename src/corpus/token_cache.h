@@ -67,6 +67,9 @@ millet_status mlt_cache_parse(struct millet_cache *cache, const uint8_t *bytes, 
 /* Reads everything. BAD_FORMAT where the checksum is wrong. */
 millet_status mlt_cache_verify(const struct millet_cache *cache, millet_error *err);
 
+void mlt_cache_describe(const struct mlt_cache_trailer *trailer, uint64_t file_bytes,
+                        millet_cache_info *info);
+
 static inline uint32_t mlt_cache_token(const struct millet_cache *cache, uint64_t number)
 {
     return cache->tokens16 ? cache->tokens16[number] : cache->tokens32[number];
@@ -96,10 +99,11 @@ millet_status mlt_cache_writer_put(struct mlt_cache_writer *writer, const int32_
  * document). */
 millet_status mlt_cache_writer_end_document(struct mlt_cache_writer *writer, uint32_t prefix,
                                             millet_error *err);
-/* Writes the rest, makes the file visible, releases the writer in any case and nulls the handle. */
+/* Writes the rest, makes the file visible and describes it, releases the writer in any case and nulls the
+ * handle. `info` may be NULL. */
 millet_status mlt_cache_writer_commit(struct mlt_cache_writer **writer,
                                       const struct mlt_source_identity *identity, const uint64_t *skipped,
-                                      uint64_t text_bytes, millet_error *err);
+                                      uint64_t text_bytes, millet_cache_info *info, millet_error *err);
 void mlt_cache_writer_abort(struct mlt_cache_writer **writer);
 uint64_t mlt_cache_writer_documents(const struct mlt_cache_writer *writer);
 

@@ -56,7 +56,7 @@ static millet_cache *make_cache(const char *name, size_t n_documents, unsigned l
         }
         assert_int_equal(mlt_cache_writer_end_document(writer, prefix, NULL), MILLET_OK);
     }
-    assert_int_equal(mlt_cache_writer_commit(&writer, &identity, skipped, 0, NULL), MILLET_OK);
+    assert_int_equal(mlt_cache_writer_commit(&writer, &identity, skipped, 0, NULL, NULL), MILLET_OK);
     millet_cache *cache;
     assert_int_equal(millet_cache_open(folder_path(name), NULL, true, &cache, NULL), MILLET_OK);
     return cache;
