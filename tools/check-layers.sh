@@ -9,9 +9,9 @@ BEGIN {
     may["tensor"] = may["net"] = "base"
     may["kernels"] = may["format"] = may["tokenizer"] = "base tensor"
     may["import"] = "base tensor format"
+    may["corpus"] = "base tensor format tokenizer import model"
     may["model"] = "base tensor kernels format tokenizer"
     engine = may["model"] " model"
-    may["corpus"] = "base tensor format tokenizer"
     may["generate"] = may["speech"] = engine
     may["train"] = engine " import corpus"
     may["compact"] = engine " import train corpus generate"

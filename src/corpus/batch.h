@@ -1,5 +1,5 @@
 /*
- * Batches of token sequences, and where they come from.
+ * Batches of sequences: what the corpus gives and training takes.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -22,8 +22,10 @@ struct mlt_batch {
         *end; /* [rows][length]; targets: the token to predict at each position, or MLT_NO_TARGET */
 };
 
-/* A source of batches; `fill` makes the batch for step `step` (0, 1, ...), the same batch for the same step
- * and seed always, so that a resumed run sees what the first would have seen. */
+/*
+ * A source of batches; `fill` makes the batch for step `step` (0, 1, ...), the same batch for the same step
+ * and seed always, so that a resumed run sees what the first would have seen.
+ */
 struct mlt_batch_source {
     void *context;
     millet_status (*fill)(void *context, uint64_t step, struct mlt_batch *batch, millet_error *err);

@@ -32,22 +32,8 @@ millet_status millet_detokenize(const millet_model *model, const int32_t *ids, s
 {
     *length = 0;
     MLT_TRY(need_tokenizer(model, err));
-    int32_t n_tokens = mlt_tokenizer_size(model->tokenizer);
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || ids[i] >= n_tokens)
-            return mlt_fail(err, MILLET_BAD_ARGUMENT, "token %zu is %d; the vocabulary has %d tokens", i,
-                            ids[i], n_tokens);
-    char *piece = mlt_alloc(&model->allocator, mlt_tokenizer_max_piece(model->tokenizer) + 16, 1, err);
-    if (!piece) return MILLET_NO_MEMORY;
-    struct mlt_decode_state state = {0};
-    for (size_t i = 0; i <= count; i++) {
-        size_t n = i < count ? mlt_decode_token(model->tokenizer, &state, ids[i], special, piece)
-                             : mlt_decode_finish(&state, piece);
-        if (*length < capacity && n) memcpy(text + *length, piece, MLT_MIN(n, capacity - *length));
-        *length += n;
-    }
-    mlt_free(&model->allocator, piece);
-    return MILLET_OK;
+    return mlt_detokenize(model->tokenizer, &model->allocator, ids, count, special, text, capacity, length,
+                          err);
 }
 
 const char *millet_token_text(const millet_model *model, int32_t id, size_t *length)

@@ -23,4 +23,11 @@ bool mlt_import_recognise(const char *path);
 millet_status mlt_import_checkpoint(const millet_allocator *allocator, const char *path,
                                     struct mlt_checkpoint **out, millet_error *err);
 
+/*
+ * The tokenizer alone, of such a directory or of the directory that the file `path` (a tokenizer.json) lies
+ * in: a checkpoint without tensors. Weights and config.json are not needed. Errors: as above.
+ */
+millet_status mlt_import_tokenizer(const millet_allocator *allocator, const char *path,
+                                   struct mlt_checkpoint **out, millet_error *err);
+
 #endif

@@ -10,6 +10,7 @@ enum {
     MAX_CONFIG = 8 * 1024 * 1024,
     MAX_TOKENIZER = 256 * 1024 * 1024, /* the largest in use have some 35 million bytes */
     MAX_TEMPLATE = 4 * 1024 * 1024,
+    MAX_TOKENS = 1 << 22,
 };
 
 enum json_file { CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS, N_FILES };
@@ -29,6 +30,7 @@ static const struct file_row {
 struct import {
     struct mlt_checkpoint *checkpoint;
     const char *folder;
+    const char *tokenizer_name; /* another name than tokenizer.json, or NULL */
     json_t *roots[N_FILES];
     struct mlt_json json[N_FILES]; /* object NULL where there is no such file */
     char *template_text;
@@ -75,13 +77,11 @@ static millet_status read_files(struct import *import, millet_error *err)
     const millet_allocator *allocator = &import->checkpoint->allocator;
     char *path;
     for (int i = 0; i < N_FILES; i++) {
-        MLT_TRY(file_path(import, files[i].name, &path, err));
+        bool other = i == TOKENIZER && import->tokenizer_name;
+        MLT_TRY(file_path(import, other ? import->tokenizer_name : files[i].name, &path, err));
         MLT_TRY(mlt_json_read_optional(allocator, path, files[i].limit, &import->roots[i], err));
         import->json[i] = (struct mlt_json){.object = import->roots[i], .file = path, .prefix = ""};
     }
-    if (!import->roots[CONFIG])
-        return mlt_fail_at(err, MILLET_NOT_FOUND, import->folder, NULL, MILLET_NO_OFFSET,
-                           "the directory has no config.json, which says what model the weights belong to");
     MLT_TRY(file_path(import, "chat_template.jinja", &path, err));
     millet_error probe;
     millet_status status = mlt_file_read(allocator, path, MAX_TEMPLATE, &import->template_text,
@@ -127,6 +127,21 @@ static millet_status check_embedding(const struct import *import, const struct m
     return MILLET_OK;
 }
 
+static millet_status read_tokenizer(struct import *import, uint32_t n_vocab, millet_error *err)
+{
+    struct mlt_hf_tokenizer_files tokenizer = {
+        .tokenizer = import->json[TOKENIZER],
+        .config = import->json[TOKENIZER_CONFIG],
+        .special = import->json[SPECIAL_TOKENS],
+        .model = import->json[CONFIG],
+        .generation = import->json[GENERATION],
+        .template_text = import->template_text,
+        .template_length = (size_t)import->template_length,
+        .n_vocab = n_vocab,
+    };
+    return mlt_hf_tokenizer_read(import->checkpoint, &tokenizer, err);
+}
+
 static millet_status fill(struct import *import, const char *path, millet_error *err)
 {
     struct mlt_safetensors set;
@@ -135,33 +150,63 @@ static millet_status fill(struct import *import, const char *path, millet_error 
     MLT_TRY(mlt_safetensors_open(import->checkpoint, path, &set, err));
     MLT_TRY(find_folder(import, path, err));
     MLT_TRY(read_files(import, err));
+    if (!import->roots[CONFIG])
+        return mlt_fail_at(err, MILLET_NOT_FOUND, import->folder, NULL, MILLET_NO_OFFSET,
+                           "the directory has no config.json, which says what model the weights belong to");
     MLT_TRY(mlt_hf_config_read(import->checkpoint, &import->json[CONFIG], &config, err));
     MLT_TRY(mlt_hf_tensors_map(import->checkpoint, &config, &set, err));
     MLT_TRY(check_embedding(import, &config, &embedding, err));
     MLT_TRY(add_general(import, embedding, err));
-    if (import->roots[TOKENIZER]) {
-        struct mlt_hf_tokenizer_files tokenizer = {
-            .tokenizer = import->json[TOKENIZER],
-            .config = import->json[TOKENIZER_CONFIG],
-            .special = import->json[SPECIAL_TOKENS],
-            .model = import->json[CONFIG],
-            .generation = import->json[GENERATION],
-            .template_text = import->template_text,
-            .template_length = (size_t)import->template_length,
-            .n_vocab = config.n_vocab,
-        };
-        MLT_TRY(mlt_hf_tokenizer_read(import->checkpoint, &tokenizer, err));
-    }
+    if (import->roots[TOKENIZER]) MLT_TRY(read_tokenizer(import, config.n_vocab, err));
     return mlt_checkpoint_seal(import->checkpoint, err);
 }
 
-millet_status mlt_import_checkpoint(const millet_allocator *allocator, const char *path,
-                                    struct mlt_checkpoint **out, millet_error *err)
+/* One more than the largest id in tokenizer.json: without weights nothing else says how many tokens there
+ * are. */
+static millet_status count_tokens(const struct mlt_json *json, uint32_t *out, millet_error *err)
+{
+    json_t *model = json_object_get(json->object, "model"), *vocab = json_object_get(model, "vocab");
+    json_t *added = json_object_get(json->object, "added_tokens"), *value;
+    const char *text;
+    size_t index;
+    json_int_t count = json_is_array(vocab) ? (json_int_t)json_array_size(vocab) : 0;
+    if (json_is_object(vocab))
+        json_object_foreach (vocab, text, value)
+            count = MLT_MAX(count, json_integer_value(value) + 1);
+    json_array_foreach (added, index, value)
+        count = MLT_MAX(count, json_integer_value(json_object_get(value, "id")) + 1);
+    if (count < 1 || count > MAX_TOKENS)
+        return mlt_json_fail(json, "model.vocab", err, MILLET_BAD_FORMAT,
+                             "the largest id gives %lld tokens; 1 to %d make sense", (long long)count,
+                             (int)MAX_TOKENS);
+    *out = (uint32_t)count;
+    return MILLET_OK;
+}
+
+static millet_status fill_tokenizer(struct import *import, const char *path, millet_error *err)
+{
+    uint32_t n_vocab = 0;
+    const char *slash = strrchr(path, '/');
+    if (!mlt_path_is_directory(path)) import->tokenizer_name = slash ? slash + 1 : path;
+    MLT_TRY(find_folder(import, path, err));
+    MLT_TRY(read_files(import, err));
+    if (!import->roots[TOKENIZER])
+        return mlt_fail_at(err, MILLET_NOT_FOUND, import->folder, NULL, MILLET_NO_OFFSET,
+                           "the directory has no tokenizer.json");
+    MLT_TRY(count_tokens(&import->json[TOKENIZER], &n_vocab, err));
+    MLT_TRY(read_tokenizer(import, n_vocab, err));
+    return mlt_checkpoint_seal(import->checkpoint, err);
+}
+
+typedef millet_status filler(struct import *import, const char *path, millet_error *err);
+
+static millet_status import_with(const millet_allocator *allocator, const char *path, const char *format,
+                                 filler *fill_it, struct mlt_checkpoint **out, millet_error *err)
 {
     *out = NULL;
     struct import import = {0};
-    MLT_TRY(mlt_checkpoint_new(allocator, path, "safetensors", &import.checkpoint, err));
-    millet_status status = fill(&import, path, err);
+    MLT_TRY(mlt_checkpoint_new(allocator, path, format, &import.checkpoint, err));
+    millet_status status = fill_it(&import, path, err);
     for (int i = 0; i < N_FILES; i++)
         json_decref(import.roots[i]);
     mlt_free(allocator, import.template_text);
@@ -172,4 +217,16 @@ millet_status mlt_import_checkpoint(const millet_allocator *allocator, const cha
     }
     *out = import.checkpoint;
     return MILLET_OK;
+}
+
+millet_status mlt_import_checkpoint(const millet_allocator *allocator, const char *path,
+                                    struct mlt_checkpoint **out, millet_error *err)
+{
+    return import_with(allocator, path, "safetensors", fill, out, err);
+}
+
+millet_status mlt_import_tokenizer(const millet_allocator *allocator, const char *path,
+                                   struct mlt_checkpoint **out, millet_error *err)
+{
+    return import_with(allocator, path, "tokenizer.json", fill_tokenizer, out, err);
 }

@@ -10,6 +10,7 @@
 #include "kernels/matmul.h"
 #include "millet/millet.h"
 #include "model/config.h"
+#include "model/vocabulary.h"
 #include "tokenizer/tokenizer.h"
 
 /*
@@ -69,11 +70,5 @@ millet_status mlt_model_from_checkpoint(const millet_allocator *allocator, struc
 millet_status mlt_weights_load(struct mlt_weights *weights, const millet_allocator *allocator,
                                const struct mlt_checkpoint *checkpoint, const struct mlt_config *config,
                                millet_error *err);
-
-/* vocabulary.c: the tokenizer that the checkpoint's metadata describes; *out is NULL (and OK) where it has
- * none. */
-millet_status mlt_vocabulary_open(const millet_allocator *allocator, const struct mlt_checkpoint *checkpoint,
-                                  struct mlt_tokenizer **out, int32_t *bos, int32_t *eos, bool *add_bos,
-                                  bool *add_eos, millet_error *err);
 
 #endif

@@ -7,7 +7,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "model/model.h"
+#include "model/vocabulary.h"
 #include "tokenizer/pretokenizer.h"
 
 #include <string.h>

@@ -147,3 +147,26 @@ size_t mlt_decode_finish(struct mlt_decode_state *state, char *out)
     state->n_pending = 0;
     return sink.length;
 }
+
+millet_status mlt_detokenize(const struct mlt_tokenizer *tokenizer, const millet_allocator *allocator,
+                             const int32_t *ids, size_t count, bool special, char *text, size_t capacity,
+                             size_t *length, millet_error *err)
+{
+    *length = 0;
+    int32_t n_tokens = mlt_tokenizer_size(tokenizer);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= n_tokens)
+            return mlt_fail(err, MILLET_BAD_ARGUMENT, "token %zu is %d; the vocabulary has %d tokens", i,
+                            ids[i], n_tokens);
+    char *piece = mlt_alloc(allocator, mlt_tokenizer_max_piece(tokenizer) + 16, 1, err);
+    if (!piece) return MILLET_NO_MEMORY;
+    struct mlt_decode_state state = {0};
+    for (size_t i = 0; i <= count; i++) {
+        size_t n = i < count ? mlt_decode_token(tokenizer, &state, ids[i], special, piece)
+                             : mlt_decode_finish(&state, piece);
+        if (*length < capacity && n) memcpy(text + *length, piece, MLT_MIN(n, capacity - *length));
+        *length += n;
+    }
+    mlt_free(allocator, piece);
+    return MILLET_OK;
+}

@@ -69,7 +69,8 @@ millet_status mlt_sentencepiece_normalize(struct mlt_tokenize_run *run, const ch
     const struct mlt_tokenizer *tokenizer = run->tokenizer;
     struct writer writer = {.out = &run->text, .collapse = tokenizer->remove_extra_whitespace};
     run->text.length = 0;
-    if (tokenizer->add_space_prefix && length) MLT_TRY(mlt_text_append(&run->text, MLT_SPACE_MARK, 3, err));
+    if (tokenizer->add_space_prefix && length && !run->continues)
+        MLT_TRY(mlt_text_append(&run->text, MLT_SPACE_MARK, 3, err));
     if (!tokenizer->charsmap && tokenizer->kind != MLT_TOKENIZER_UNIGRAM)
         MLT_TRY(write_bytes(&writer, text, length, err));
     else

@@ -294,13 +294,15 @@ millet_status mlt_emit(struct mlt_tokenize_run *run, int32_t id, millet_error *e
 static millet_status encode(struct mlt_tokenize_run *run, const char *text, size_t length, millet_error *err)
 {
     if (length == 0) return MILLET_OK;
+    millet_status status = MILLET_OK;
     switch (run->tokenizer->kind) {
-    case MLT_TOKENIZER_SPM: return mlt_sentencepiece_encode(run, text, length, err);
-    case MLT_TOKENIZER_UNIGRAM: return mlt_unigram_encode(run, text, length, err);
-    case MLT_TOKENIZER_BPE: return mlt_byte_bpe_encode(run, text, length, err);
-    case MLT_TOKENIZER_WORDPIECE: return mlt_wordpiece_encode(run, text, length, err);
+    case MLT_TOKENIZER_SPM: status = mlt_sentencepiece_encode(run, text, length, err); break;
+    case MLT_TOKENIZER_UNIGRAM: status = mlt_unigram_encode(run, text, length, err); break;
+    case MLT_TOKENIZER_BPE: status = mlt_byte_bpe_encode(run, text, length, err); break;
+    case MLT_TOKENIZER_WORDPIECE: status = mlt_wordpiece_encode(run, text, length, err); break;
     }
-    return MILLET_OK;
+    run->continues = false;
+    return status;
 }
 
 static bool is_space(char c)
@@ -327,6 +329,7 @@ static millet_status encode_around_special(struct mlt_tokenize_run *run, const s
                 end--;
         MLT_TRY(encode(run, text + done, end - done, err));
         MLT_TRY(mlt_emit(run, id, err));
+        run->continues = false;
         i += size;
         if (tokenizer->flags[id] & MLT_FLAG_STRIP_RIGHT)
             while (i < length && is_space(text[i]))
@@ -366,6 +369,7 @@ millet_status mlt_tokenize(const struct mlt_tokenizer *tokenizer, const millet_a
         .text = {.allocator = allocator},
         .normalized = {.allocator = allocator},
         .mapped = {.allocator = allocator},
+        .continues = flags & MLT_TOKENIZE_CONTINUE,
     };
     millet_status status = encode_all(&run, text, length, flags, err);
     mlt_free(allocator, run.symbols);
@@ -381,4 +385,18 @@ millet_status mlt_tokenize(const struct mlt_tokenizer *tokenizer, const millet_a
     *ids = run.ids;
     *count = run.count;
     return MILLET_OK;
+}
+
+millet_status mlt_tokenizer_normalize(const struct mlt_tokenizer *tokenizer,
+                                      const millet_allocator *allocator, const char *text, size_t length,
+                                      struct mlt_text *out, millet_error *err)
+{
+    bool sentencepiece = tokenizer->kind == MLT_TOKENIZER_SPM || tokenizer->kind == MLT_TOKENIZER_UNIGRAM;
+    if (!sentencepiece) return mlt_text_append(out, text, length, err);
+    struct mlt_tokenize_run run = {
+        .tokenizer = tokenizer, .allocator = allocator, .text = {.allocator = allocator}};
+    millet_status status = mlt_sentencepiece_normalize(&run, text, length, err);
+    if (!status && run.text.length) status = mlt_text_append(out, run.text.data, run.text.length, err);
+    mlt_text_release(&run.text);
+    return status;
 }

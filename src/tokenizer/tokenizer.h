@@ -80,6 +80,11 @@ struct mlt_tokenizer_spec {
 
 struct mlt_tokenizer;
 
+#define MLT_SPACE_MARK "\xE2\x96\x81" /* U+2581, SentencePiece's visible space */
+
+/* The character that stands for a byte in byte-level BPE. */
+uint32_t mlt_codepoint_of_byte(uint8_t byte);
+
 /* A specification of this kind without tokens: all ids -1, all flags as the kind has them by default. */
 struct mlt_tokenizer_spec mlt_tokenizer_spec_default(enum mlt_tokenizer_kind kind);
 
@@ -94,8 +99,10 @@ void mlt_tokenizer_close(struct mlt_tokenizer **tokenizer);
 int32_t mlt_tokenizer_size(const struct mlt_tokenizer *tokenizer);
 
 enum mlt_tokenize_flags {
-    MLT_TOKENIZE_SPECIAL = 1, /* recognise control and special tokens written in the text */
-    MLT_TOKENIZE_BOS_EOS = 2, /* add BOS / EOS as the model asks */
+    MLT_TOKENIZE_SPECIAL = 1,  /* recognise control and special tokens written in the text */
+    MLT_TOKENIZE_BOS_EOS = 2,  /* add BOS / EOS as the model asks */
+    MLT_TOKENIZE_CONTINUE = 4, /* the text goes on with one that came before: SentencePiece's dummy prefix is
+                                  left out at its beginning */
 };
 
 /*
@@ -106,6 +113,15 @@ enum mlt_tokenize_flags {
 millet_status mlt_tokenize(const struct mlt_tokenizer *tokenizer, const millet_allocator *allocator,
                            const char *text, size_t length, unsigned flags, int32_t **ids, size_t *count,
                            millet_error *err);
+
+/*
+ * Appends to `out` (which has the same allocator) what a SentencePiece tokenizer makes of text without
+ * special tokens before it looks for pieces: character map, dummy prefix, extra spaces, U+2581. Other
+ * families: the text as it is.
+ */
+millet_status mlt_tokenizer_normalize(const struct mlt_tokenizer *tokenizer,
+                                      const millet_allocator *allocator, const char *text, size_t length,
+                                      struct mlt_text *out, millet_error *err);
 
 /* Id of the token whose stored text is exactly `text`, or -1. */
 int32_t mlt_tokenizer_find(const struct mlt_tokenizer *tokenizer, const char *text, size_t length);
@@ -138,5 +154,13 @@ size_t mlt_decode_token(const struct mlt_tokenizer *tokenizer, struct mlt_decode
                         bool special, char *out);
 /* What is still pending at the end, as U+FFFD; capacity >= 12. */
 size_t mlt_decode_finish(struct mlt_decode_state *state, char *out);
+
+/*
+ * The text of a sequence: at most `capacity` bytes to `text`, the full length to *length. Errors:
+ * BAD_ARGUMENT (an id outside the vocabulary), NO_MEMORY.
+ */
+millet_status mlt_detokenize(const struct mlt_tokenizer *tokenizer, const millet_allocator *allocator,
+                             const int32_t *ids, size_t count, bool special, char *text, size_t capacity,
+                             size_t *length, millet_error *err);
 
 #endif

@@ -19,8 +19,6 @@
  */
 enum { MLT_MAX_MATCH = 512 };
 
-#define MLT_SPACE_MARK "\xE2\x96\x81" /* U+2581, SentencePiece's visible space */
-
 enum mlt_token_flag {
     MLT_FLAG_END = 1,         /* ends a generation */
     MLT_FLAG_STRIP_LEFT = 2,  /* as a special token it swallows white space before it */
@@ -87,6 +85,7 @@ struct mlt_tokenize_run {
     struct mlt_text normalized; /* byte-level BPE: the fragment in NFC */
     struct mlt_text mapped;     /* byte-level BPE: a word in byte-mapped form */
     struct mlt_pretokenizer_scratch *pretokenizer;
+    bool continues; /* the next fragment goes on with a text: no dummy prefix */
 };
 
 millet_status mlt_emit(struct mlt_tokenize_run *run, int32_t id, millet_error *err);
@@ -119,8 +118,7 @@ millet_status mlt_wordpiece_encode(struct mlt_tokenize_run *run, const char *tex
 millet_status mlt_special_tokens_open(struct mlt_tokenizer *tokenizer, const struct mlt_tokenizer_spec *spec,
                                       millet_error *err);
 
-/* byte_bpe.c: the character that stands for a byte in byte-level BPE, and back (-1: for none). */
-uint32_t mlt_codepoint_of_byte(uint8_t byte);
+/* byte_bpe.c: the byte that a character stands for in byte-level BPE (-1: none). */
 int mlt_byte_of_codepoint(uint32_t codepoint);
 
 /* The value of a byte token's text "<0xNN>", or -1. */
