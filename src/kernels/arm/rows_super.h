@@ -323,8 +323,8 @@ MLT_INLINE int32x4_t super_sum(struct super how, const uint8_t *block, const uin
         DOT_PAIR(0)
         DOT_PAIR(2)
         DOT_PAIR(4)
-        DOT_PAIR(6) DOT_PAIR(8) DOT_PAIR(10) DOT_PAIR(12)
-            DOT_PAIR(14) return vmlsq_n_s32(total, all, how.offset);
+        DOT_PAIR(6)
+        DOT_PAIR(8) DOT_PAIR(10) DOT_PAIR(12) DOT_PAIR(14) return vmlsq_n_s32(total, all, how.offset);
     }
     int16x8_t behind = how.group == 16 ? scales.scale_high : vdupq_n_s16(0);
     int16x8_t low = vsubq_s16(scales.scale, vextq_s16(scales.scale, behind, 1));
