@@ -237,7 +237,7 @@ static void log_step(const millet_train_report *r)
 
 static void show_step(const millet_train_report *r)
 {
-    enum { TERMINAL_SECONDS = 0, PIPE_SECONDS = 10 };
+    enum { PIPE_SECONDS = 10 }; /* between lines where nobody watches a terminal */
     bool terminal = isatty(STDERR_FILENO), last = r->step == r->steps || isfinite(r->evaluation_loss);
     double now = cli_seconds(), pause = terminal ? 0.2 : PIPE_SECONDS;
     if (!last && follow.shown > 0 && now - follow.shown < pause) return;
