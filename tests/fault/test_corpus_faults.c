@@ -222,7 +222,7 @@ static void test_killed(void **state)
         new_bytes = file_read(output);
         long calls = faults.total;
         int n_old = 0, n_new = 0;
-        for (long n = 0; n <= calls; n += calls > 60 && n > 8 && n < calls - 12 ? 1 + calls / 30 : 1) {
+        for (long n = 0; n <= calls; n += calls > 30 && n > 4 && n < calls - 8 ? 1 + calls / 12 : 1) {
             put_old_file();
             pid_t child = fork();
             assert_true(child >= 0);
