@@ -178,8 +178,9 @@ static inline void prepare_sums(struct tokens *tokens, int i, int group, const i
 }
 
 /* Entry i becomes token t. */
-TILE_FUNCTION prepare_token(struct tokens *tokens, int i, enum form form, int group, bool has_min,
-                            const struct mlt_act *act, int64_t t, int64_t column, int columns, float *y)
+static __attribute__((noinline)) void prepare_token(struct tokens *tokens, int i, enum form form, int group,
+                                                    bool has_min, const struct mlt_act *act, int64_t t,
+                                                    int64_t column, int columns, float *y)
 {
     const int8_t *x = act->q + t * act->columns + column;
     uint8_t *copy = (uint8_t *)tokens->copy[i];
@@ -374,8 +375,9 @@ static inline __m256i weigh_mins(const struct prepared *prepared, int pairs, int
     return sum;
 }
 
-TILE_FUNCTION tile_super(int n_tokens, enum form form, int run, int group, const struct mlt_panel *panel,
-                         const struct prepared *prepared, const struct tokens *tokens)
+TILE_FUNCTION tile_super(int n_tokens, enum form form, int run, int group, bool has_min,
+                         const struct mlt_panel *panel, const struct prepared *prepared,
+                         const struct tokens *tokens)
 {
     __m256i sums[2][4]; /* in memory: registers are for the 16-bit sums */
     struct sums s = equal_sums(0);
@@ -424,7 +426,7 @@ TILE_FUNCTION tile_super(int n_tokens, enum form form, int run, int group, const
                _mm256_cvtepi32_ps(sums[half][token]))
     FOR_SUMS(OUTPUT, s);
 #undef OUTPUT
-    if (!panel->has_min) return;
+    if (!has_min) return;
     const __m256 sign = _mm256_set1_ps(-0.0f);
     const __m256 m0 = _mm256_xor_ps(_mm256_load_ps(panel->m[0]), sign),
                  m1 = _mm256_xor_ps(_mm256_load_ps(panel->m[0] + LANES), sign);
@@ -440,15 +442,14 @@ TILE_FUNCTION tile_super(int n_tokens, enum form form, int run, int group, const
 
 enum { GROUP_NONE = 0 }; /* blocks of 32, else the columns of a group */
 
-TILE_FUNCTION run_tile(int n_tokens, enum form form, int run, int group, const struct mlt_panel *panel,
-                       const struct prepared *prepared, const struct tokens *tokens)
+TILE_FUNCTION run_tile(int n_tokens, enum form form, int run, int group, bool has_min,
+                       const struct mlt_panel *panel, const struct prepared *prepared,
+                       const struct tokens *tokens)
 {
     if (group)
-        tile_super(n_tokens, form, run, group, panel, prepared, tokens);
-    else if (panel->has_min)
-        tile_block32(n_tokens, form, run, true, panel, prepared, tokens);
+        tile_super(n_tokens, form, run, group, has_min, panel, prepared, tokens);
     else
-        tile_block32(n_tokens, form, run, false, panel, prepared, tokens);
+        tile_block32(n_tokens, form, run, has_min, panel, prepared, tokens);
 }
 
 struct call {
@@ -465,7 +466,7 @@ struct call {
  * Tokens are taken by four. Of the last one to three, one is taken alone; two or three as four with the last
  * one repeated, into `spare` outputs.
  */
-TILE_FUNCTION run_panels(enum form form, int run, int group, const struct call *c)
+TILE_FUNCTION run_panels(enum form form, int run, int group, bool has_min, const struct call *c)
 {
     struct prepared prepared[PANELS];
     struct tokens tokens;
@@ -478,14 +479,14 @@ TILE_FUNCTION run_panels(enum form form, int run, int group, const struct call *
         if (count < n) memset(spare, 0, sizeof spare);
         for (int i = 0; i < n; i++) {
             int64_t k = t + MLT_MIN(i, count - 1);
-            prepare_token(&tokens, i, form, group, c->panels->has_min, c->act, c->token + k, c->column,
-                          columns, i < count ? c->y + k * c->ld : spare);
+            prepare_token(&tokens, i, form, group, has_min, c->act, c->token + k, c->column, columns,
+                          i < count ? c->y + k * c->ld : spare);
         }
         for (int p = 0; p < c->n_panels; p++) {
             if (n == 4)
-                run_tile(4, form, run, group, &c->panels[p], &prepared[p], &tokens);
+                run_tile(4, form, run, group, has_min, &c->panels[p], &prepared[p], &tokens);
             else
-                run_tile(1, form, run, group, &c->panels[p], &prepared[p], &tokens);
+                run_tile(1, form, run, group, has_min, &c->panels[p], &prepared[p], &tokens);
             for (int i = 0; i < n; i++)
                 tokens.y[i] += MLT_PANEL_ROWS;
         }
@@ -498,28 +499,28 @@ static inline int run_for(int x, int code)
     return 32767 / (2 * x * MLT_MAX(code, 1));
 }
 
-/* At most PANELS panels. */
+/*
+ * At most PANELS panels. The forms other than WIDE exist for what block types are like: codes from 0 on come
+ * with minimums in blocks of 32 and superblocks, others without; WIDE takes everything.
+ */
 TILE_FUNCTION run_part(int group, const struct call *c)
 {
     const int low = c->panels->q_low, high = c->panels->q_high;
     const int longest = group == 16 ? 4 : 8;
-    if (low >= 0) {
-        int run = run_for(127, high);
-        if (run >= longest)
-            run_panels(UNSIGNED_CODES, longest, group, c);
-        else if (run >= 4)
-            run_panels(UNSIGNED_CODES, 4, group, c);
-        else
-            run_panels(WIDE, 0, group, c);
-        return;
-    }
-    int run = run_for(OFFSET + 127, MLT_MAX(-low, high));
-    if (run >= longest)
-        run_panels(UNSIGNED_ACTIVATIONS, longest, group, c);
-    else if (run >= longest / 2)
-        run_panels(UNSIGNED_ACTIVATIONS, longest / 2, group, c);
+    const bool has_min = c->panels->has_min;
+    const int run = low >= 0 ? run_for(127, high) : run_for(OFFSET + 127, MLT_MAX(-low, high));
+    if (low >= 0 && has_min && run >= longest)
+        run_panels(UNSIGNED_CODES, longest, group, true, c);
+    else if (low >= 0 && has_min && group != 16 && run >= 4)
+        run_panels(UNSIGNED_CODES, 4, group, true, c);
+    else if (low < 0 && !has_min && run >= longest)
+        run_panels(UNSIGNED_ACTIVATIONS, longest, group, false, c);
+    else if (low < 0 && !has_min && group != 32 && run >= longest / 2)
+        run_panels(UNSIGNED_ACTIVATIONS, longest / 2, group, false, c);
+    else if (has_min)
+        run_panels(WIDE, 0, group, true, c);
     else
-        run_panels(WIDE, 0, group, c);
+        run_panels(WIDE, 0, group, false, c);
 }
 
 TILE_FUNCTION run_call(int group, struct call c)
