@@ -1,6 +1,6 @@
 /*
- * compute_tokens: computes tokens and does nothing else, so that what counts instructions can count those of a
- * token.
+ * compute_tokens: computes tokens and does nothing else, so that what counts instructions can count those of
+ * a token.
  *
  *     compute_tokens MODEL [prompt=N] [generate=N] [threads=N]
  *
