@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "kernels/arm/lanes_neon.h"
+#include "kernels/arm/pairs_neon.h"
 
 /* A product's partial sums are named variables: compilers keep those in registers, arrays not always. */
 #define SUMS(p)                                                                                              \
@@ -25,11 +26,36 @@
     }
 #define TREE_TOP(p) mlt_tree_top(p##0, p##1, p##2, p##3)
 
-/* How elements are read. */
+/* How elements are read: sixteen of them, moving the pointer behind them; and from any place. */
+typedef struct mlt_lanes take_lanes(const uint8_t **bytes);
 struct elements {
+    take_lanes *take;
     mlt_load_lanes *load;
     int bytes;
 };
+
+MLT_INLINE struct mlt_lanes take_f32(const uint8_t **bytes)
+{
+    struct mlt_pair low, high;
+    MLT_TAKE_PAIR(low, *bytes, 32);
+    MLT_TAKE_PAIR(high, *bytes, 32);
+    return (struct mlt_lanes){{vreinterpretq_f32_s8(low.first), vreinterpretq_f32_s8(low.second),
+                               vreinterpretq_f32_s8(high.first), vreinterpretq_f32_s8(high.second)}};
+}
+
+MLT_INLINE struct mlt_lanes take_f16(const uint8_t **bytes)
+{
+    struct mlt_pair halves;
+    MLT_TAKE_PAIR(halves, *bytes, 32);
+    return mlt_halves_to_lanes(vreinterpretq_u8_s8(halves.first), vreinterpretq_u8_s8(halves.second));
+}
+
+MLT_INLINE struct mlt_lanes take_bf16(const uint8_t **bytes)
+{
+    struct mlt_pair halves;
+    MLT_TAKE_PAIR(halves, *bytes, 32);
+    return mlt_bf16_to_lanes(vreinterpretq_u8_s8(halves.first), vreinterpretq_u8_s8(halves.second));
+}
 
 /* Sums of rows w[0 .. 3] with x. */
 MLT_INLINE float32x4_t rows4(struct elements e, const uint8_t *const w[4], const float *x, int64_t columns)
@@ -39,15 +65,17 @@ MLT_INLINE float32x4_t rows4(struct elements e, const uint8_t *const w[4], const
     SUMS(c)
     SUMS(d)
     int64_t k = 0;
+    const uint8_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3], *from = (const uint8_t *)x;
     for (; k + 16 <= columns; k += 16) {
-        struct mlt_lanes xs = mlt_load_floats(x + k), ws = e.load(w[0] + k * e.bytes);
+        struct mlt_lanes xs = take_f32(&from), ws = e.take(&w0);
         MULTIPLY(a, ws, xs)
-        ws = e.load(w[1] + k * e.bytes);
+        ws = e.take(&w1);
         MULTIPLY(b, ws, xs)
-        ws = e.load(w[2] + k * e.bytes);
+        ws = e.take(&w2);
         MULTIPLY(c, ws, xs)
-        ws = e.load(w[3] + k * e.bytes);
+        ws = e.take(&w3);
         MULTIPLY(d, ws, xs)
+        MLT_KEEP_ORDER();
     }
     if (k < columns) {
         int n = (int)(columns - k);
@@ -73,14 +101,15 @@ MLT_INLINE float32x4_t rows2_tokens2(struct elements e, const uint8_t *const w[2
     SUMS(c)
     SUMS(d)
     int64_t k = 0;
+    const uint8_t *w0 = w[0], *w1 = w[1], *from_x = (const uint8_t *)x, *from_z = (const uint8_t *)z;
     for (; k + 16 <= columns; k += 16) {
-        struct mlt_lanes xs = mlt_load_floats(x + k), zs = mlt_load_floats(z + k);
-        struct mlt_lanes ws = e.load(w[0] + k * e.bytes);
+        struct mlt_lanes xs = take_f32(&from_x), zs = take_f32(&from_z), ws = e.take(&w0);
         MULTIPLY(a, ws, xs)
         MULTIPLY(c, ws, zs)
-        ws = e.load(w[1] + k * e.bytes);
+        ws = e.take(&w1);
         MULTIPLY(b, ws, xs)
         MULTIPLY(d, ws, zs)
+        MLT_KEEP_ORDER();
     }
     if (k < columns) {
         int n = (int)(columns - k);
@@ -130,9 +159,9 @@ MLT_INLINE void products(struct elements e, const uint8_t *w, int64_t row_bytes,
     }
 }
 
-#define F32_ELEMENTS ((struct elements){mlt_load_f32, 4})
-#define F16_ELEMENTS ((struct elements){mlt_load_f16, 2})
-#define BF16_ELEMENTS ((struct elements){mlt_load_bf16, 2})
+#define F32_ELEMENTS ((struct elements){take_f32, mlt_load_f32, 4})
+#define F16_ELEMENTS ((struct elements){take_f16, mlt_load_f16, 2})
+#define BF16_ELEMENTS ((struct elements){take_bf16, mlt_load_bf16, 2})
 
 #define DOT_ENTRY(name, elements)                                                                            \
     static void name(const uint8_t *w, uint64_t row_bytes, int64_t rows, const float *x, int64_t ldx,        \

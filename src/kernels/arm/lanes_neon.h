@@ -26,21 +26,31 @@ MLT_INLINE struct mlt_lanes mlt_load_f32(const uint8_t *bytes)
          vreinterpretq_f32_u8(vld1q_u8(bytes + 32)), vreinterpretq_f32_u8(vld1q_u8(bytes + 48))}};
 }
 
-MLT_INLINE struct mlt_lanes mlt_load_f16(const uint8_t *bytes)
+/* Elements 0 .. 7 and 8 .. 15 of F16, or of BF16. */
+MLT_INLINE struct mlt_lanes mlt_halves_to_lanes(uint8x16_t first, uint8x16_t last)
 {
-    float16x8_t low = vreinterpretq_f16_u8(vld1q_u8(bytes)),
-                high = vreinterpretq_f16_u8(vld1q_u8(bytes + 16));
+    float16x8_t low = vreinterpretq_f16_u8(first), high = vreinterpretq_f16_u8(last);
     return (struct mlt_lanes){{vcvt_f32_f16(vget_low_f16(low)), vcvt_high_f32_f16(low),
                                vcvt_f32_f16(vget_low_f16(high)), vcvt_high_f32_f16(high)}};
 }
 
-MLT_INLINE struct mlt_lanes mlt_load_bf16(const uint8_t *bytes)
+MLT_INLINE struct mlt_lanes mlt_bf16_to_lanes(uint8x16_t first, uint8x16_t last)
 {
-    uint16x8_t low = vreinterpretq_u16_u8(vld1q_u8(bytes)), high = vreinterpretq_u16_u8(vld1q_u8(bytes + 16));
+    uint16x8_t low = vreinterpretq_u16_u8(first), high = vreinterpretq_u16_u8(last);
     return (struct mlt_lanes){{vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(low), 16)),
                                vreinterpretq_f32_u32(vshll_high_n_u16(low, 16)),
                                vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(high), 16)),
                                vreinterpretq_f32_u32(vshll_high_n_u16(high, 16))}};
+}
+
+MLT_INLINE struct mlt_lanes mlt_load_f16(const uint8_t *bytes)
+{
+    return mlt_halves_to_lanes(vld1q_u8(bytes), vld1q_u8(bytes + 16));
+}
+
+MLT_INLINE struct mlt_lanes mlt_load_bf16(const uint8_t *bytes)
+{
+    return mlt_bf16_to_lanes(vld1q_u8(bytes), vld1q_u8(bytes + 16));
 }
 
 /* The first n < 16 elements, then zeros; nothing behind them is read. */

@@ -61,33 +61,35 @@ struct block32 {
     int offset;
 };
 
-#define SUM_ROW(r)                                                                                           \
-    {                                                                                                        \
-        struct codes codes = how.codes(&b[r]);                                                               \
-        sum##r = dot32(sum##r, codes.low, x0, codes.high, x1, how.small);                                    \
-    }
+MLT_INLINE int32x4_t add_codes(int32x4_t sum, struct block32 how, const uint8_t **b, struct codes x)
+{
+    struct codes codes = how.codes(b);
+    return dot32(sum, codes.low, x.low, codes.high, x.high, how.small);
+}
+
 /* A block of four rows; `lane`: where the token's numbers of the block are in dx and xsum. */
-#define ADD_FOUR_ROWS(y, before, first, r0, r1, r2, r3, lane)                                                \
+#define ADD_FOUR_ROWS(y, before, r0, r1, r2, r3, lane)                                                       \
     {                                                                                                        \
         MLT_KEEP_ORDER();                                                                                    \
-        float32x4_t d = vmulq_laneq_f32(how.scales(&b[first]), dx, lane), m = d;                             \
-        if (how.has_m) m = vmulq_laneq_f32(take_halves4(&b[first]), dx, lane);                               \
-        SUM_ROW(r0)                                                                                          \
-        SUM_ROW(r1)                                                                                          \
-        SUM_ROW(r2)                                                                                          \
-        SUM_ROW(r3) uint32x4_t all = vreinterpretq_u32_s32(reduce4(sum##r0, sum##r1, sum##r2, sum##r3));     \
+        float32x4_t d = vmulq_laneq_f32(how.scales(&b[r0]), dx, lane), m = d;                                \
+        if (how.has_m) m = vmulq_laneq_f32(take_halves4(&b[r0]), dx, lane);                                  \
+        sum##r0 = add_codes(sum##r0, how, &b[r0], x32);                                                      \
+        sum##r1 = add_codes(sum##r1, how, &b[r1], x32);                                                      \
+        sum##r2 = add_codes(sum##r2, how, &b[r2], x32);                                                      \
+        sum##r3 = add_codes(sum##r3, how, &b[r3], x32);                                                      \
+        uint32x4_t all = vreinterpretq_u32_s32(reduce4(sum##r0, sum##r1, sum##r2, sum##r3));                 \
         int32x4_t isum = vreinterpretq_s32_u32(vsubq_u32(all, before));                                      \
         before = all;                                                                                        \
         if (how.offset) isum = vmlsq_laneq_s32(isum, offset, xsum, lane);                                    \
         y = vfmaq_f32(y, d, vcvtq_f32_s32(isum));                                                            \
         if (how.has_m) y = vfmaq_laneq_f32(y, m, xsum_float, lane);                                          \
     }
-#define ADD_BLOCK(number, lane)                                                                              \
+#define ADD_BLOCK(lane)                                                                                      \
     {                                                                                                        \
         MLT_KEEP_ORDER();                                                                                    \
-        int8x16_t x0 = vld1q_s8(token.x + 32 * (number)), x1 = vld1q_s8(token.x + 32 * (number) + 16);       \
-        ADD_FOUR_ROWS(y_low, before_low, 0, 0, 1, 2, 3, lane)                                                \
-        ADD_FOUR_ROWS(y_high, before_high, 4, 4, 5, 6, 7, lane)                                              \
+        struct codes x32 = take_bytes(&x);                                                                   \
+        ADD_FOUR_ROWS(y_low, before_low, 0, 1, 2, 3, lane)                                                   \
+        ADD_FOUR_ROWS(y_high, before_high, 4, 5, 6, 7, lane)                                                 \
     }
 
 MLT_INLINE void rows_block32(const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act,
@@ -103,28 +105,28 @@ MLT_INLINE void rows_block32(const uint8_t *const rows[MLT_PANEL_ROWS], const st
                   sum6 = sum0, sum7 = sum0;
         uint32x4_t before_low = vdupq_n_u32(0), before_high = before_low;
         float32x4_t y_low = vdupq_n_f32(0.0f), y_high = y_low;
+        const uint8_t *x = (const uint8_t *)token.x;
         int64_t i = 0;
         for (; i + 4 <= token.blocks; i += 4) {
             float32x4_t dx = vld1q_f32(token.dx + i);
             int32x4_t xsum = vpaddlq_s16(vld1q_s16(token.sums + 2 * i));
             float32x4_t xsum_float = vcvtq_f32_s32(xsum);
-            ADD_BLOCK(i, 0)
-            ADD_BLOCK(i + 1, 1)
-            ADD_BLOCK(i + 2, 2)
-            ADD_BLOCK(i + 3, 3)
+            ADD_BLOCK(0)
+            ADD_BLOCK(1)
+            ADD_BLOCK(2)
+            ADD_BLOCK(3)
         }
         for (; i < token.blocks; i++) {
             float32x4_t dx = vdupq_n_f32(token.dx[i]);
             int32x4_t xsum = vdupq_n_s32(token.sums[2 * i] + token.sums[2 * i + 1]);
             float32x4_t xsum_float = vcvtq_f32_s32(xsum);
-            ADD_BLOCK(i, 0)
+            ADD_BLOCK(0)
         }
         vst1q_f32(y + row, y_low);
         vst1q_f32(y + row + 4, y_high);
     }
 }
 
-#undef SUM_ROW
 #undef ADD_FOUR_ROWS
 #undef ADD_BLOCK
 

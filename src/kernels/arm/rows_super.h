@@ -288,6 +288,8 @@ MLT_INLINE int32x4_t dot_sums(int16x8_t factor, int16x8_t factor_high, struct gr
         struct codes x32 = take_bytes(&x);                                                                   \
         total = dot32(total, how.codes(block, c), x32.low, how.codes(block, (c) + 1), x32.high, how.small);  \
     }
+#define DOT_ALL                                                                                              \
+    DOT_PAIR(0) DOT_PAIR(2) DOT_PAIR(4) DOT_PAIR(6) DOT_PAIR(8) DOT_PAIR(10) DOT_PAIR(12) DOT_PAIR(14)
 #define ADD_SCALED(lane)                                                                                     \
     isum = vmlaq_laneq_s32(isum, total, by, lane);                                                           \
     __asm__("" : "+w"(total), "+w"(isum)); /* in this order: a copy of `total` for later costs a move */
@@ -320,11 +322,8 @@ MLT_INLINE int32x4_t super_sum(struct super how, const uint8_t *block, const uin
     int32x4_t total = vdupq_n_s32(0), isum = total;
     if (how.group == 256) {
         int32x4_t all = vpadalq_s16(vpaddlq_s16(sums.low), sums.high);
-        DOT_PAIR(0)
-        DOT_PAIR(2)
-        DOT_PAIR(4)
-        DOT_PAIR(6)
-        DOT_PAIR(8) DOT_PAIR(10) DOT_PAIR(12) DOT_PAIR(14) return vmlsq_n_s32(total, all, how.offset);
+        DOT_ALL
+        return vmlsq_n_s32(total, all, how.offset);
     }
     int16x8_t behind = how.group == 16 ? scales.scale_high : vdupq_n_s16(0);
     int16x8_t low = vsubq_s16(scales.scale, vextq_s16(scales.scale, behind, 1));
@@ -344,6 +343,7 @@ MLT_INLINE int32x4_t super_sum(struct super how, const uint8_t *block, const uin
 }
 
 #undef DOT_PAIR
+#undef DOT_ALL
 #undef ADD_SCALED
 #undef TWO_GROUPS_OF_32
 #undef TWO_GROUPS_OF_16
