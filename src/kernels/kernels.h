@@ -112,14 +112,14 @@ typedef void mlt_unpack_kernel(const uint8_t *const rows[MLT_PANEL_ROWS], int64_
  *
  *   BLOCK32, act->block == 32, per 32 columns:
  *      isum = sum of q * xq;      y = fma(d * dx, (float)isum, y);
- *      has_min: xsum = sum of xq; y = fma(m * dx, (float)xsum, y);
+ *      has_min: xsum = sum of xq; y = fma(m, dx * (float)xsum, y);
  *
  *   SUPER32 and SUPER16, act->block == 256, per 256 columns:
  *      isum = sum over groups of scale * (sum of q * xq);    y = fma(d * dx, (float)isum, y);
  *      has_min: msum = sum over groups of min * (sum of xq); y = fma(-(m * dx), (float)msum, y);
  *
- * where dx is the activation block's d, products d * dx and m * dx are rounded, and (float) rounds to nearest
- * even. |isum| < 2^31 for every panel within the ranges of struct mlt_panel.
+ * where dx is the activation block's d, products d * dx, m * dx and dx * (float)xsum are rounded, and (float)
+ * rounds to nearest even. |isum| < 2^31 for every panel within the ranges of struct mlt_panel.
  */
 typedef void mlt_dot_kernel(const struct mlt_panel *panels, int n_panels, int64_t column,
                             const struct mlt_act *act, int64_t token, int64_t tokens, float *y, int64_t ld);

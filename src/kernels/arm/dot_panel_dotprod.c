@@ -63,8 +63,8 @@ static void block32_16x1(const struct mlt_panel *panel, const struct token *toke
 #define ADD(i) y##i = vfmaq_f32(y##i, vmulq_n_f32(vld1q_f32(&panel->d[b][4 * i]), dx), vcvtq_f32_s32(sum##i));
         FOUR(ADD)
         if (panel->has_min) {
-            float xsum = (float)group_sum(token, b, 32);
-#define ADD_MIN(i) y##i = vfmaq_n_f32(y##i, vmulq_n_f32(vld1q_f32(&panel->m[b][4 * i]), dx), xsum);
+            float xsum = dx * (float)group_sum(token, b, 32);
+#define ADD_MIN(i) y##i = vfmaq_n_f32(y##i, vld1q_f32(&panel->m[b][4 * i]), xsum);
             FOUR(ADD_MIN)
         }
 #undef ADD
@@ -119,7 +119,7 @@ struct packed_tokens {
     int8_t x[MLT_PANEL_COLUMNS / 16][4][16];
     float d[8][4];
     union {
-        float xsum[8][4];   /* BLOCK32 */
+        float xsum[8][4];   /* BLOCK32: d * (sum of x) */
         int32_t sum[16][4]; /* SUPER: of each group */
     };
 };
@@ -137,7 +137,7 @@ static void pack_tokens(const struct mlt_act *act, int64_t token, int64_t column
         for (int g = 0; g < (group ? columns / group : 0); g++)
             packed->sum[g][t] = group_sum(&one, g, group);
         for (int b = 0; b < (group ? 0 : columns / 32); b++)
-            packed->xsum[b][t] = (float)group_sum(&one, b, 32);
+            packed->xsum[b][t] = one.dx[b] * (float)group_sum(&one, b, 32);
     }
 }
 
@@ -185,8 +185,8 @@ MLT_INLINE void block32_8x4(const struct mlt_panel *panel, int row, const struct
             float32x4_t xsum = vld1q_f32(tokens->xsum[i]), ma = vld1q_f32(m), mb = vld1q_f32(m + 4);
             m += MLT_PANEL_ROWS;
 #define ADD_MIN(t)                                                                                           \
-    ya##t = vfmaq_laneq_f32(ya##t, vmulq_laneq_f32(ma, dx, t), xsum, t);                                     \
-    yb##t = vfmaq_laneq_f32(yb##t, vmulq_laneq_f32(mb, dx, t), xsum, t);
+    ya##t = vfmaq_laneq_f32(ya##t, ma, xsum, t);                                                             \
+    yb##t = vfmaq_laneq_f32(yb##t, mb, xsum, t);
             FOUR(ADD_MIN)
         }
     }

@@ -39,7 +39,7 @@ struct packed_tokens {
     int8_t x[MLT_PANEL_COLUMNS / 8][2][16];
     float d[8][2][4];
     union {
-        float xsum[8][2][4]; /* BLOCK32 */
+        float xsum[8][2][4]; /* BLOCK32: d * (sum of x) */
         struct {
             int8_t high[2][2][16], low[2][2][16]; /* SUPER, eight groups each */
         };
@@ -143,8 +143,9 @@ static void pack_tokens(const struct mlt_act *act, int64_t token, int64_t column
         const int16_t *second = first + act->columns / 16;
         if (groups == 0) {
             for (int b = 0; b < columns / 32; b++)
-                vst1q_f32(packed->xsum[b][pair], pair_of_floats((float)(first[2 * b] + first[2 * b + 1]),
-                                                                (float)(second[2 * b] + second[2 * b + 1])));
+                vst1q_f32(packed->xsum[b][pair],
+                          pair_of_floats(d[b] * (float)(first[2 * b] + first[2 * b + 1]),
+                                         d[blocks + b] * (float)(second[2 * b] + second[2 * b + 1])));
         } else if (groups == 8) {
             pack_sums(sums_of_32(first), sums_of_32(second), packed->high[0][pair], packed->low[0][pair]);
         } else {
@@ -202,7 +203,7 @@ static void block32_8x4(const struct packed_rows *rows, int columns, bool has_mi
         TILE(ADD)
         if (has_min) {
             float32x4_t xsum0 = vld1q_f32(tokens->xsum[b][0]), xsum1 = vld1q_f32(tokens->xsum[b][1]);
-#define ADD_MIN(p, t) y##p##t = vfmaq_f32(y##p##t, vmulq_f32(vld1q_f32(rows->m[b][p]), dx##t), xsum##t);
+#define ADD_MIN(p, t) y##p##t = vfmaq_f32(y##p##t, vld1q_f32(rows->m[b][p]), xsum##t);
             TILE(ADD_MIN)
         }
 #undef ADD

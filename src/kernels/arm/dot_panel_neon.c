@@ -73,10 +73,10 @@ MLT_INLINE void block32_token(const struct mlt_panel *panel, bool small, const i
     float32x4_t y0 = vld1q_f32(y), y1 = vld1q_f32(y + 4), y2 = vld1q_f32(y + 8), y3 = vld1q_f32(y + 12);
     for (int b = 0; b < panel->columns / 32; b++) {
         struct sums16 dots = integer_dots(&panel->q[8 * b], x + 32 * b, 32, small);
-        float xsum = (float)(sums[2 * b] + sums[2 * b + 1]);
+        float xsum = dx[b] * (float)(sums[2 * b] + sums[2 * b + 1]);
 #define ADD(i)                                                                                               \
     y##i = vfmaq_f32(y##i, vmulq_n_f32(vld1q_f32(&panel->d[b][4 * i]), dx[b]), vcvtq_f32_s32(dots.v[i]));
-#define ADD_MIN(i) y##i = vfmaq_n_f32(y##i, vmulq_n_f32(vld1q_f32(&panel->m[b][4 * i]), dx[b]), xsum);
+#define ADD_MIN(i) y##i = vfmaq_n_f32(y##i, vld1q_f32(&panel->m[b][4 * i]), xsum);
         ROWS4(ADD)
         if (panel->has_min) {
             ROWS4(ADD_MIN)

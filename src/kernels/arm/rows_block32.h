@@ -72,7 +72,7 @@ MLT_INLINE int32x4_t add_codes(int32x4_t sum, struct block32 how, const uint8_t 
     {                                                                                                        \
         MLT_KEEP_ORDER();                                                                                    \
         float32x4_t d = vmulq_laneq_f32(how.scales(&b[r0]), dx, lane), m = d;                                \
-        if (how.has_m) m = vmulq_laneq_f32(take_halves4(&b[r0]), dx, lane);                                  \
+        if (how.has_m) m = take_halves4(&b[r0]);                                                             \
         sum##r0 = add_codes(sum##r0, how, &b[r0], x32);                                                      \
         sum##r1 = add_codes(sum##r1, how, &b[r1], x32);                                                      \
         sum##r2 = add_codes(sum##r2, how, &b[r2], x32);                                                      \
@@ -82,7 +82,7 @@ MLT_INLINE int32x4_t add_codes(int32x4_t sum, struct block32 how, const uint8_t 
         before = all;                                                                                        \
         if (how.offset) isum = vmlsq_laneq_s32(isum, offset, xsum, lane);                                    \
         y = vfmaq_f32(y, d, vcvtq_f32_s32(isum));                                                            \
-        if (how.has_m) y = vfmaq_laneq_f32(y, m, xsum_float, lane);                                          \
+        if (how.has_m) y = vfmaq_laneq_f32(y, m, dx_xsum, lane);                                             \
     }
 #define ADD_BLOCK(lane)                                                                                      \
     {                                                                                                        \
@@ -110,7 +110,7 @@ MLT_INLINE void rows_block32(const uint8_t *const rows[MLT_PANEL_ROWS], const st
         for (; i + 4 <= token.blocks; i += 4) {
             float32x4_t dx = vld1q_f32(token.dx + i);
             int32x4_t xsum = vpaddlq_s16(vld1q_s16(token.sums + 2 * i));
-            float32x4_t xsum_float = vcvtq_f32_s32(xsum);
+            float32x4_t dx_xsum = vmulq_f32(dx, vcvtq_f32_s32(xsum));
             ADD_BLOCK(0)
             ADD_BLOCK(1)
             ADD_BLOCK(2)
@@ -119,7 +119,7 @@ MLT_INLINE void rows_block32(const uint8_t *const rows[MLT_PANEL_ROWS], const st
         for (; i < token.blocks; i++) {
             float32x4_t dx = vdupq_n_f32(token.dx[i]);
             int32x4_t xsum = vdupq_n_s32(token.sums[2 * i] + token.sums[2 * i + 1]);
-            float32x4_t xsum_float = vcvtq_f32_s32(xsum);
+            float32x4_t dx_xsum = vmulq_f32(dx, vcvtq_f32_s32(xsum));
             ADD_BLOCK(0)
         }
         vst1q_f32(y + row, y_low);

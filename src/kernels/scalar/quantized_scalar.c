@@ -144,7 +144,7 @@ static void dot_block32(const struct mlt_panel *panels, int n_panels, int64_t co
                 int32_t isum = integer_dot(panel, row, x, 32 * b, 32);
                 sum = fmaf(panel->d[b][row] * dx[b], (float)isum, sum);
                 if (panel->has_min)
-                    sum = fmaf(panel->m[b][row] * dx[b], (float)(sums[2 * b] + sums[2 * b + 1]), sum);
+                    sum = fmaf(panel->m[b][row], dx[b] * (float)(sums[2 * b] + sums[2 * b + 1]), sum);
             }
             y[(t - token) * ld + i] = sum;
         }

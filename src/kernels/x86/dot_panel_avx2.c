@@ -50,7 +50,7 @@ struct tokens {
     const float *d[4];
     float *y[4];
     _Alignas(32) int16_t sums[4][16]; /* of x, by group */
-    float block_sums[4][8];           /* of x, by block of 32 */
+    float block_sums[4][8];           /* d * (sum of x), by block of 32 */
     _Alignas(32) int16_t copy[4][MLT_PANEL_COLUMNS];
 };
 
@@ -188,6 +188,8 @@ static __attribute__((noinline)) void prepare_token(struct tokens *tokens, int i
     tokens->y[i] = y;
     tokens->x[i] = form == UNSIGNED_CODES ? (const uint8_t *)x : copy;
     if (has_min) prepare_sums(tokens, i, group, act->sums + t * (act->columns / 16) + column / 16, columns);
+    for (int b = 0; has_min && act->block == 32 && b < columns / 32; b++)
+        tokens->block_sums[i][b] *= tokens->d[i][b];
     for (int k = 0; form != UNSIGNED_CODES && k < columns; k += 32) {
         __m256i v = load_any(x + k);
         if (form == WIDE) {
@@ -309,6 +311,12 @@ static inline void add_output(float *y, __m256 factor, const float *dx, __m256 v
     _mm256_storeu_ps(y, _mm256_fmadd_ps(scale, value, _mm256_loadu_ps(y)));
 }
 
+/* y = fma(m, d * (sum of x), y) */
+static inline void add_min(float *y, __m256 m, const float *d_sum)
+{
+    _mm256_storeu_ps(y, _mm256_fmadd_ps(m, _mm256_broadcast_ss(d_sum), _mm256_loadu_ps(y)));
+}
+
 TILE_FUNCTION tile_block32(int n_tokens, enum form form, int run, bool has_min, const struct mlt_panel *panel,
                            const struct prepared *prepared, const struct tokens *tokens)
 {
@@ -358,8 +366,7 @@ TILE_FUNCTION tile_block32(int n_tokens, enum form form, int run, bool has_min, 
         if (!has_min) continue;
         const __m256 m0 = _mm256_load_ps(panel->m[b]), m1 = _mm256_load_ps(panel->m[b] + LANES);
 #define OUTPUT(sum, half, token)                                                                             \
-    add_output(tokens->y[token] + LANES * half, m##half, tokens->d[token] + b,                               \
-               _mm256_broadcast_ss(&tokens->block_sums[token][b]))
+    add_min(tokens->y[token] + LANES * half, m##half, &tokens->block_sums[token][b])
         FOR_SUMS(OUTPUT, s);
 #undef OUTPUT
     }

@@ -80,6 +80,11 @@ static inline reg_float reg_to_float(reg a)
     return _mm512_cvtepi32_ps(a);
 }
 
+static inline reg_float reg_set_float(float value)
+{
+    return _mm512_set1_ps(value);
+}
+
 static inline reg_float reg_mul_float(reg_float a, float b)
 {
     return _mm512_mul_ps(a, _mm512_set1_ps(b));

@@ -46,8 +46,9 @@ struct token {
     _Alignas(64) int8_t x[MLT_PANEL_COLUMNS];
     _Alignas(64) int32_t start[GROUPS]; /* where a sum starts */
     _Alignas(32) int16_t sums[GROUPS];  /* of x */
-    float d[MLT_PANEL_COLUMNS / 32];
-    int reach; /* struct mlt_act */
+    float d[MLT_PANEL_COLUMNS / 32],
+        d_sums[MLT_PANEL_COLUMNS / 32]; /* d_sums: d * (sum of x), of blocks of 32 */
+    int reach;                          /* struct mlt_act */
 };
 
 /* What a superblock's sums are multiplied with, from a panel's scales and mins. */
@@ -106,6 +107,7 @@ static inline void load_token(struct token *out, const struct mlt_act *act, int6
         __m256i sums32 = _mm256_madd_epi16(v, _mm256_set1_epi16(1));
         _mm256_store_si256((__m256i *)out->start, _mm256_madd_epi16(v, _mm256_set1_epi16((short)start)));
         _mm_store_si128((__m128i *)out->sums, _mm256_cvtepi32_epi16(sums32));
+        _mm256_storeu_ps(out->d_sums, _mm256_mul_ps(_mm256_loadu_ps(out->d), _mm256_cvtepi32_ps(sums32)));
     } else {
         _mm512_store_si512(out->start,
                            _mm512_mullo_epi32(_mm512_cvtepi16_epi32(v), _mm512_set1_epi32(start)));
@@ -215,9 +217,9 @@ TILE_FUNCTION tile_block32(int n_tokens, bool has_min, const struct pair *pair, 
         __m512 m0 = _mm512_load_ps(p0->m[b]), m1 = _mm512_load_ps(p1->m[b]);
 #define ADD_MIN(i)                                                                                           \
     {                                                                                                        \
-        __m512 xsum = _mm512_set1_ps((float)tokens[i].sums[b]), dx = _mm512_set1_ps(tokens[i].d[b]);         \
-        y.a##i = _mm512_fmadd_ps(_mm512_mul_ps(m0, dx), xsum, y.a##i);                                       \
-        y.b##i = _mm512_fmadd_ps(_mm512_mul_ps(m1, dx), xsum, y.b##i);                                       \
+        __m512 xsum = _mm512_set1_ps(tokens[i].d_sums[b]);                                                   \
+        y.a##i = _mm512_fmadd_ps(m0, xsum, y.a##i);                                                          \
+        y.b##i = _mm512_fmadd_ps(m1, xsum, y.b##i);                                                          \
     }
         FOR_TOKENS(ADD_MIN)
 #undef ADD_MIN

@@ -178,6 +178,18 @@ TILE_FUNCTION add_outputs(struct outputs *y, int n_tokens, const float *d, const
     y->y3 = reg_fma(reg_mul_float(factor, tokens->d[3][block]), reg_to_float(s->a3), y->y3);
 }
 
+/* y = fma(m, dx * (float)(sum of x), y) */
+TILE_FUNCTION add_mins(struct outputs *y, int n_tokens, const float *m, const struct tokens *tokens,
+                       int block)
+{
+    reg_float factor = reg_load_float(m);
+    y->y0 = reg_fma(factor, reg_set_float(tokens->d[0][block] * (float)tokens->sums[0][block]), y->y0);
+    if (n_tokens == 1) return;
+    y->y1 = reg_fma(factor, reg_set_float(tokens->d[1][block] * (float)tokens->sums[1][block]), y->y1);
+    y->y2 = reg_fma(factor, reg_set_float(tokens->d[2][block] * (float)tokens->sums[2][block]), y->y2);
+    y->y3 = reg_fma(factor, reg_set_float(tokens->d[3][block] * (float)tokens->sums[3][block]), y->y3);
+}
+
 /* y = fma(-(m * dx), (float)sum, y) */
 TILE_FUNCTION subtract_outputs(struct outputs *y, int n_tokens, const float *m, const struct sums *s,
                                const struct tokens *tokens)
@@ -214,8 +226,7 @@ TILE_FUNCTION tile_block32(int n_tokens, int run, const struct mlt_panel *panel,
         add_group(&s, n_tokens, run, 32, panel->q[8 * b][row], tokens, 32 * b, low, ones);
         add_outputs(&y, n_tokens, panel->d[b] + row, &s, tokens, b);
         if (!panel->has_min) continue;
-        start_sums(&s, n_tokens, 1, tokens, b);
-        add_outputs(&y, n_tokens, panel->m[b] + row, &s, tokens, b);
+        add_mins(&y, n_tokens, panel->m[b] + row, tokens, b);
     }
     store_outputs(&y, n_tokens, tokens, row);
 }

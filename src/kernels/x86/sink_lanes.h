@@ -105,7 +105,7 @@ INLINE vf add_blocks(vf y, const struct sink *sink, int t, int columns, bool has
         vi isum = vi_load(sink->sums[t][b]);
         if (sink->low) isum = vi_add32(isum, vi_set32(sink->low * xsum));
         y = vf_fma(vf_mul(vf_load(panel->d[b]), vf_set(dx[b])), vf_from_vi(isum), y);
-        if (has_min) y = vf_fma(vf_mul(vf_load(panel->m[b]), vf_set(dx[b])), vf_set((float)xsum), y);
+        if (has_min) y = vf_fma(vf_load(panel->m[b]), vf_set(dx[b] * (float)xsum), y);
     }
     return y;
 }
