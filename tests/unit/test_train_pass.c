@@ -159,7 +159,8 @@ static void logits_are_the_engines(void **state)
         logits_of_engine(model, b);
         double scale = 0;
         for (size_t j = 0; j < n; j++)
-            scale = fmax(scale, fabs((double)b[j]));
+            scale = fabs((double)b[j]) > scale ? fabs((double)b[j])
+                                               : scale; /* gcc 12 for ARM breaks on fmax here */
         for (size_t j = 0; j < n; j++)
             if (fabs((double)a[j] - (double)b[j]) > 2e-5 * scale)
                 fail_msg("%s (%d): logit %zu is %g, the engine's is %g", toy.architecture, i, j, (double)a[j],
