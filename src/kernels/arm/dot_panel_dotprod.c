@@ -124,16 +124,25 @@ struct packed_tokens {
     };
 };
 
-/* Tokens token .. token + 3. group: columns of a superblock's group, or 0 for blocks of 32. */
+/* Tokens token .. token + 3. group: columns of a superblock's group, or 0 for blocks of 32. Sums are not
+ * needed where panels have no minimums. */
 static void pack_tokens(const struct mlt_act *act, int64_t token, int64_t column, int columns, int group,
-                        struct packed_tokens *packed)
+                        bool has_min, struct packed_tokens *packed)
 {
     for (int t = 0; t < 4; t++) {
         struct token one = token_at(act, token + t, column);
-        for (int k = 0; k < columns / 16; k++)
-            vst1q_s8(packed->x[k][t], vld1q_s8(one.x + 16 * k));
+        const int8_t *x = one.x;
+        int8_t *to = packed->x[0][t];
+        MLT_UNROLL(4)
+        for (int k = 0; k < columns; k += 32, to += 128) {
+            struct mlt_pair pair;
+            MLT_TAKE_PAIR(pair, x, 32);
+            vst1q_s8(to, pair.first);
+            vst1q_s8(to + 64, pair.second);
+        }
         for (int b = 0; b < columns / act->block; b++)
             packed->d[b][t] = one.dx[b];
+        if (!has_min) continue;
         for (int g = 0; g < (group ? columns / group : 0); g++)
             packed->sum[g][t] = group_sum(&one, g, group);
         for (int b = 0; b < (group ? 0 : columns / 32); b++)
@@ -251,7 +260,7 @@ MLT_INLINE void dot(const struct mlt_panel *panels, int n_panels, int64_t column
     int64_t t = 0;
     for (; t + 4 <= tokens; t += 4) {
         struct packed_tokens four;
-        pack_tokens(act, token + t, column, panels->columns, group, &four);
+        pack_tokens(act, token + t, column, panels->columns, group, panels->has_min, &four);
         for (int i = 0; i < 2 * n_panels; i++) {
             const struct mlt_panel *panel = &panels[i / 2];
             int row = i % 2 * 8;

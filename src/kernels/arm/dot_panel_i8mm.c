@@ -123,13 +123,15 @@ MLT_INLINE void pack_sums(int16x8_t first, int16x8_t second, int8_t high[16], in
     vst1q_s8(low, vcombine_s8(vmovn_s16(vandq_s16(first, mask)), vmovn_s16(vandq_s16(second, mask))));
 }
 
-/* Tokens token .. token + 3 at `columns` columns from `column` on. */
+/* Tokens token .. token + 3 at `columns` columns from `column` on. Sums are not needed where panels have no
+ * minimums. */
 static void pack_tokens(const struct mlt_act *act, int64_t token, int64_t column, int columns, int groups,
-                        struct packed_tokens *packed)
+                        bool has_min, struct packed_tokens *packed)
 {
     int64_t blocks = act->columns / act->block;
     for (int pair = 0; pair < 2; pair++) {
         const int8_t *x = act->q + (token + 2 * pair) * act->columns + column;
+        MLT_UNROLL(4)
         for (int k = 0; k < columns / 8; k += 2) {
             int64x2_t first = vreinterpretq_s64_s8(vld1q_s8(x + 8 * k));
             int64x2_t second = vreinterpretq_s64_s8(vld1q_s8(x + act->columns + 8 * k));
@@ -139,6 +141,7 @@ static void pack_tokens(const struct mlt_act *act, int64_t token, int64_t column
         const float *d = act->d + (token + 2 * pair) * blocks + column / act->block;
         for (int b = 0; b < columns / act->block; b++)
             vst1q_f32(packed->d[b][pair], pair_of_floats(d[b], d[blocks + b]));
+        if (!has_min) continue;
         const int16_t *first = act->sums + (token + 2 * pair) * (act->columns / 16) + column / 16;
         const int16_t *second = first + act->columns / 16;
         if (groups == 0) {
@@ -271,7 +274,7 @@ MLT_INLINE int64_t dot_tiles(const struct mlt_panel *panels, int n_panels, int64
     int64_t t = 0;
     for (; t + TILE_TOKENS <= tokens; t += TILE_TOKENS) {
         struct packed_tokens tile;
-        pack_tokens(act, token + t, column, columns, groups, &tile);
+        pack_tokens(act, token + t, column, columns, groups, panels->has_min, &tile);
         for (int i = 0; i < n_panels * HALVES; i++) {
             const struct mlt_panel *panel = &panels[i / HALVES];
             int row = i % HALVES * TILE_ROWS;
