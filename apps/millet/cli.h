@@ -31,7 +31,7 @@ enum cli_kind {
 };
 
 struct cli_list {
-    const char *items[16];
+    const char *items[64];
     size_t count;
 };
 

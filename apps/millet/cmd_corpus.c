@@ -1,4 +1,5 @@
 /* millet corpus: sources to token caches, and what is in them. SPDX-License-Identifier: Apache-2.0 */
+#include "caches.h"
 #include "skips.h"
 #include "verbs.h"
 
@@ -6,10 +7,9 @@
 #include <string.h>
 
 static struct {
-    const char *tokenizer, *folder, *separator, *chat_template;
+    const char *tokenizer, *folder;
     int32_t threads;
-    uint64_t max_line, document;
-    bool special, rebuild;
+    uint64_t document;
 } arguments;
 
 static const struct cli_option rows[] = {
@@ -25,30 +25,6 @@ static const struct cli_option rows[] = {
      .kind = CLI_STRING,
      .target = &arguments.folder,
      .help = "build: where SOURCE.tokens is written; without: beside the source"},
-    {.name = "chat-template",
-     .argument = "NAME",
-     .kind = CLI_STRING,
-     .target = &arguments.chat_template,
-     .help = "build: how dialogues are written; without: as the model's file says. list: all names"},
-    {.name = "separator",
-     .argument = "LINE",
-     .kind = CLI_STRING,
-     .target = &arguments.separator,
-     .help = "build: a line that ends a document of a text; without: <|endoftext|>; empty: a file is one "
-             "document"},
-    {.name = "special",
-     .kind = CLI_FLAG,
-     .target = &arguments.special,
-     .help = "build: control tokens that are written in texts are those tokens"},
-    {.name = "max-line",
-     .argument = "BYTES",
-     .kind = CLI_U64,
-     .target = &arguments.max_line,
-     .help = "build: longer lines of JSONL are left out; 0: 16777216"},
-    {.name = "rebuild",
-     .kind = CLI_FLAG,
-     .target = &arguments.rebuild,
-     .help = "build: also where the old cache is current"},
     {.name = "document",
      .letter = 'd',
      .argument = "N",
@@ -76,56 +52,16 @@ static json_t *info_json(const char *cache, const millet_cache_info *i)
                      cli_skips_json(i->n_skipped));
 }
 
-static void print_info(const char *cache, const millet_cache_info *i)
-{
-    printf("%s: %llu documents, %llu tokens (%.3f bytes a token)", cache, (unsigned long long)i->n_documents,
-           (unsigned long long)i->n_tokens, i->n_tokens ? (double)i->text_bytes / (double)i->n_tokens : 0.0);
-    if (i->masked) printf(", %llu trained on", (unsigned long long)i->n_trained);
-    if (i->prefixes) printf(", with prefixes");
-    printf(", %s%s\n", cli_bytes(i->file_bytes), i->reused ? ", as it was" : "");
-    fflush(stdout);
-    cli_print_skips(i->n_skipped);
-}
-
-static char *cache_path(const char *source)
-{
-    const char *slash = strrchr(source, '/');
-    const char *name = arguments.folder && slash ? slash + 1 : source;
-    size_t size = strlen(name) + (arguments.folder ? strlen(arguments.folder) : 0) + 16;
-    char *path = malloc(size);
-    if (path)
-        snprintf(path, size, "%s%s%s.tokens", arguments.folder ? arguments.folder : "",
-                 arguments.folder ? "/" : "", name);
-    return path;
-}
-
 static int build_one(const millet_tokenizer *tokenizer, const char *source, json_t *list)
 {
-    millet_cache_options options = millet_cache_options_default();
-    options.source = (millet_source_options){.separator = arguments.separator,
-                                             .chat_template = arguments.chat_template,
-                                             .max_line_bytes = arguments.max_line,
-                                             .special = arguments.special};
-    options.n_threads = arguments.threads;
-    options.rebuild = arguments.rebuild;
-    options.progress = cli_progress_callback;
-    static char label[] = "tokenising";
-    options.context = label;
-    char *path = cache_path(source);
+    char *path = cli_cache_path(source, arguments.folder, 1);
     if (!path) return cli_fail_text("out of memory");
     millet_cache_info info;
-    millet_error err;
-    millet_status status = millet_cache_build(source, path, tokenizer, &options, &info, &err);
-    cli_progress_end();
-    int code = CLI_OK;
-    if (status == MILLET_CANCELLED)
-        code = cli_fail_text("interrupted; %s is as it was", path);
-    else if (status != MILLET_OK)
-        code = cli_fail(&err);
-    else if (list)
+    int code = cli_build_cache(tokenizer, source, path, arguments.threads, &info);
+    if (code == CLI_OK && list)
         json_array_append_new(list, info_json(path, &info));
-    else
-        print_info(path, &info);
+    else if (code == CLI_OK)
+        cli_print_cache(stdout, path, &info);
     free(path);
     return code;
 }
@@ -167,7 +103,7 @@ static int inspect(int n_caches, char **caches)
         if (list)
             json_array_append_new(list, info_json(caches[i], &info));
         else
-            print_info(caches[i], &info);
+            cli_print_cache(stdout, caches[i], &info);
     }
     return list ? cli_print_json(list) : CLI_OK;
 }
@@ -230,10 +166,7 @@ static int run(int n_operands, char **operands)
 {
     static const char *const actions[] = {"build", "inspect", "show", NULL};
     const char *action = operands[0];
-    if (arguments.chat_template && strcmp(arguments.chat_template, "list") == 0) {
-        puts(millet_chat_template_names());
-        return CLI_OK;
-    }
+    if (cli_list_chat_templates()) return CLI_OK;
     if (strcmp(action, "build") == 0) return build(n_operands - 1, operands + 1);
     if (strcmp(action, "inspect") == 0) return inspect(n_operands - 1, operands + 1);
     if (strcmp(action, "show") == 0) {
@@ -245,7 +178,7 @@ static int run(int n_operands, char **operands)
                      nearest ? nearest : "build");
 }
 
-static const struct cli_option *const groups[] = {rows, cli_model_rows, cli_json_rows, NULL};
+static const struct cli_option *const groups[] = {rows, cli_source_rows, cli_model_rows, cli_json_rows, NULL};
 
 const struct cli_verb cli_verb_corpus = {
     .name = "corpus",

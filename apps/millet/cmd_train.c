@@ -1,6 +1,7 @@
-/* millet train: a model from text. SPDX-License-Identifier: Apache-2.0 */
+/* millet train: a model from texts and dialogues. SPDX-License-Identifier: Apache-2.0 */
+#include "caches.h"
 #include "loss_plot.h"
-#include "millet/train.h"
+#include "train_sources.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -12,7 +13,8 @@
 static millet_train_options options; /* filled by the rows below */
 
 static struct {
-    const char *shape, *optimizer, *schedule, *storage, *log, *plot;
+    const char *shape, *optimizer, *schedule, *storage, *packing, *log, *plot, *folder;
+    struct cli_list data, evaluation;
     bool memory;
 } arguments;
 
@@ -22,22 +24,52 @@ static const struct cli_option rows[] = {
      .kind = CLI_STRING,
      .target = &arguments.shape,
      .help = "start a new model of the shape described in this JSON file, with the tokenizer of --tokenizer"},
-    {.name = "text",
+    {.name = "data",
      .letter = 'f',
-     .argument = "FILE",
+     .argument = "FILE[=WEIGHT]",
+     .kind = CLI_LIST,
+     .target = &arguments.data,
+     .help =
+         "learn from this text or JSONL (also .gz), or from a cache of millet corpus; several times for a "
+         "mixture. WEIGHT: its share of the tokens, in parts of the sum; without, by its size"},
+    {.name = "cache-dir",
+     .argument = "DIR",
      .kind = CLI_STRING,
-     .target = &options.text,
-     .help = "the text to learn from; its documents end with a line <|endoftext|>"},
-    {.name = "eval-text",
+     .target = &arguments.folder,
+     .help = "where NAME.tokens are kept, the tokens of each file; without, beside the output"},
+    {.name = "holdout",
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &options.holdout,
+     .min = 0,
+     .max = 1 << 30,
+     .help = "keep every N-th document apart, and measure the loss on those"},
+    {.name = "eval-data",
      .argument = "FILE",
-     .kind = CLI_STRING,
-     .target = &options.evaluation_text,
-     .help = "a text to measure the loss on meanwhile"},
+     .kind = CLI_LIST,
+     .target = &arguments.evaluation,
+     .help = "measure the loss on this file instead; several times for more"},
     {.name = "eval-every",
      .argument = "N",
      .kind = CLI_U64,
      .target = &options.evaluate_every,
      .help = "measure it every N steps; without, at the end only"},
+    {.name = "eval-rows",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.evaluate_rows,
+     .help = "measure it on N sequences at most; without, on all that are kept for it"},
+    {.name = "packing",
+     .argument = "HOW",
+     .kind = CLI_STRING,
+     .target = &arguments.packing,
+     .choices = "best-fit|sequential",
+     .help = "best-fit (default): only documents longer than a sequence are cut; sequential: one after the "
+             "other, without padding"},
+    {.name = "skip-long",
+     .kind = CLI_FLAG,
+     .target = &options.skip_long,
+     .help = "leave out documents longer than a sequence"},
     {.name = "output",
      .letter = 'o',
      .argument = "FILE",
@@ -73,6 +105,12 @@ static const struct cli_option rows[] = {
      .kind = CLI_U64,
      .target = &options.steps,
      .help = "steps of the optimiser"},
+    {.name = "epochs",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.epochs,
+     .max = 1e6,
+     .help = "instead of --steps: so many times through the data"},
     {.name = "rows",
      .letter = 'b',
      .argument = "N",
@@ -86,7 +124,7 @@ static const struct cli_option rows[] = {
      .argument = "N",
      .kind = CLI_INT,
      .target = &options.length,
-     .min = 1,
+     .min = 2,
      .max = 1 << 24,
      .help = "tokens of a sequence (default 256)"},
     {.name = "accumulate",
@@ -181,7 +219,7 @@ static const struct cli_option rows[] = {
      .argument = "N",
      .kind = CLI_U64,
      .target = &options.seed,
-     .help = "of new weights and of the order of the text (default 1)"},
+     .help = "of new weights and of the order of the sequences (default 1)"},
     {.name = "threads",
      .letter = 't',
      .argument = "N",
@@ -212,22 +250,31 @@ static struct {
     FILE *log;
     char *log_path, *plot_path;
     double shown, plotted;
-    bool line_open, log_failed;
+    bool line_open, log_begun, log_failed;
 } follow;
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
 
 static void log_step(const millet_train_report *r)
 {
     if (!follow.log || follow.log_failed) return;
+    /* The log of an earlier training stands until this one has come as far as a step. */
+    bool fine = follow.log_begun || options.resume || ftruncate(fileno(follow.log), 0) == 0;
+    follow.log_begun = true;
     json_t *line =
-        json_pack("{s:I,s:f,s:f,s:f,s:f,s:I,s:f,s:f}", "step", (json_int_t)r->step, "loss", r->loss, "z",
-                  r->z, "gradient_norm", r->gradient_norm, "rate", r->rate, "tokens", (json_int_t)r->tokens,
-                  "tokens_per_second", r->tokens_per_second, "seconds", r->seconds);
+        json_pack("{s:I,s:f,s:o,s:o,s:f,s:f,s:I,s:f,s:f}", "step", (json_int_t)r->step, "epochs", r->epochs,
+                  "loss", number_or_null(r->loss), "z", number_or_null(r->z), "gradient_norm",
+                  r->gradient_norm, "rate", r->rate, "tokens", (json_int_t)r->tokens, "tokens_per_second",
+                  r->tokens_per_second, "seconds", r->seconds);
     if (line && isfinite(r->evaluation_loss))
         json_object_set_new(line, "evaluation_loss", json_real(r->evaluation_loss));
     char *text = line ? json_dumps(line, JSON_PRESERVE_ORDER | JSON_COMPACT) : NULL;
     json_decref(line);
     /* Training goes on without its log, but not in silence. */
-    if (!text || fprintf(follow.log, "%s\n", text) < 0 || fflush(follow.log) != 0) {
+    if (!fine || !text || fprintf(follow.log, "%s\n", text) < 0 || fflush(follow.log) != 0) {
         follow.log_failed = true;
         fprintf(stderr, "\nmillet train: cannot write %s: %s; training goes on without it\n", follow.log_path,
                 strerror(errno));
@@ -246,9 +293,10 @@ static void show_step(const millet_train_report *r)
     char evaluation[48] = "";
     if (isfinite(r->evaluation_loss))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f", r->evaluation_loss);
-    fprintf(stderr, "%sstep %llu/%llu  loss %.4f%s  rate %.2e  %.0f tokens/s  %ld:%02ld:%02ld left%s",
-            terminal ? "\r\033[K" : "", (unsigned long long)r->step, (unsigned long long)r->steps, r->loss,
-            evaluation, r->rate, r->tokens_per_second, left / 3600, left / 60 % 60, left % 60,
+    fprintf(stderr,
+            "%sstep %llu/%llu  epoch %.2f  loss %.4f%s  rate %.2e  %.0f tokens/s  %ld:%02ld:%02ld left%s",
+            terminal ? "\r\033[K" : "", (unsigned long long)r->step, (unsigned long long)r->steps, r->epochs,
+            r->loss, evaluation, r->rate, r->tokens_per_second, left / 3600, left / 60 % 60, left % 60,
             terminal && !isfinite(r->evaluation_loss) ? "" : "\n");
     follow.line_open = terminal && !isfinite(r->evaluation_loss);
 }
@@ -272,8 +320,6 @@ static bool report_step(void *context, const millet_train_report *r)
     return !cli_interrupted;
 }
 
-/* ---- The verb ---- */
-
 static char *name_with(const char *given, const char *suffix)
 {
     const char *base = given ? given : options.output;
@@ -282,6 +328,45 @@ static char *name_with(const char *given, const char *suffix)
     if (name) snprintf(name, length, "%s%s", base, given ? "" : suffix);
     return name;
 }
+
+/* ---- The data ---- */
+
+/* The folder of the output. */
+static char *folder_of_output(void)
+{
+    const char *slash = strrchr(options.output, '/');
+    if (!slash) return strdup(".");
+    return strndup(options.output, slash == options.output ? 1 : (size_t)(slash - options.output));
+}
+
+/* The tokenizer is the model's own: that of the state where training goes on. */
+static int open_tokenizer(millet_tokenizer **tokenizer)
+{
+    const char *path = arguments.shape ? options.tokenizer_path : options.model;
+    const char *beside = arguments.shape || options.resume ? NULL : options.tokenizer_path;
+    char *state = name_with(options.state, ".state");
+    if (!state) return cli_fail_text("out of memory");
+    millet_error err;
+    millet_status status =
+        millet_tokenizer_open(options.resume ? state : path, beside, NULL, tokenizer, &err);
+    free(state);
+    return status == MILLET_OK ? CLI_OK : cli_fail(&err);
+}
+
+static int prepare_data(void)
+{
+    millet_tokenizer *tokenizer = NULL;
+    int code = open_tokenizer(&tokenizer);
+    if (code != CLI_OK) return code;
+    char *folder = arguments.folder ? strdup(arguments.folder) : folder_of_output();
+    code = folder ? cli_prepare_sources(&arguments.data, &arguments.evaluation, folder, tokenizer, &options)
+                  : cli_fail_text("out of memory");
+    free(folder);
+    millet_tokenizer_close(&tokenizer);
+    return code;
+}
+
+/* ---- The verb ---- */
 
 static int print_memory(void)
 {
@@ -294,7 +379,7 @@ static int print_memory(void)
             (json_int_t)m.weights, "gradients", (json_int_t)m.gradients, "optimizer", (json_int_t)m.optimizer,
             "activations", (json_int_t)m.activations, "total", (json_int_t)m.total));
     printf("%.2f million parameters\nweights %s, gradients %s, optimizer %s, activations %s: %s in all, and "
-           "the text\n",
+           "the corpus\n",
            (double)m.n_weights / 1e6, cli_bytes(m.weights), cli_bytes(m.gradients), cli_bytes(m.optimizer),
            cli_bytes(m.activations), cli_bytes(m.total));
     return CLI_OK;
@@ -329,10 +414,14 @@ static int take_arguments(int n_operands, char **operands)
     if (arguments.schedule && !strcmp(arguments.schedule, "wsd")) options.schedule = MILLET_WSD;
     if (arguments.schedule && !strcmp(arguments.schedule, "constant")) options.schedule = MILLET_CONSTANT;
     if (arguments.storage && !strcmp(arguments.storage, "bf16")) options.storage = MILLET_STORE_BF16;
+    if (arguments.packing && !strcmp(arguments.packing, "sequential"))
+        options.packing = MILLET_PACK_SEQUENTIAL;
     if (arguments.memory) return CLI_OK;
-    if (!options.text) return cli_usage("--text FILE is missing: the text to learn from");
+    if (!arguments.data.count) return cli_usage("--data FILE is missing: what to learn from");
     if (!options.output) return cli_usage("-o FILE is missing: the GGUF file to write");
-    if (!options.steps) return cli_usage("--steps N is missing");
+    if (!options.steps && !(options.epochs > 0)) return cli_usage("--steps N or --epochs X is missing");
+    if (options.steps && options.epochs > 0) return cli_usage("--steps or --epochs, not both");
+    if (options.holdout && arguments.evaluation.count) return cli_usage("--holdout or --eval-data, not both");
     if (options.resume && options.restart) return cli_usage("--resume or --restart, not both");
     return CLI_OK;
 }
@@ -342,12 +431,14 @@ static int train(void)
     follow.log_path = name_with(arguments.log, ".jsonl");
     follow.plot_path = name_with(arguments.plot, ".html");
     if (!follow.log_path || !follow.plot_path) return cli_fail_text("out of memory");
-    follow.log = fopen(follow.log_path, options.resume ? "a" : "w");
+    cli_catch_interrupt();
+    int code = prepare_data();
+    if (code != CLI_OK) return code;
+    follow.log = fopen(follow.log_path, "a");
     if (!follow.log) return cli_fail_text("cannot write %s: %s", follow.log_path, strerror(errno));
     follow.plotted = cli_seconds();
     millet_train_report last = {0};
     millet_error err;
-    cli_catch_interrupt();
     millet_status status = millet_train(&options, &last, &err);
     if (follow.line_open) fputc('\n', stderr);
     follow.plotted = 0;
@@ -364,6 +455,7 @@ static int run(int n_operands, char **operands)
 {
     char *shape = NULL;
     size_t length;
+    if (cli_list_chat_templates()) return CLI_OK;
     int code = take_arguments(n_operands, operands);
     if (code != CLI_OK) return code;
     if (arguments.shape) {
@@ -374,6 +466,7 @@ static int run(int n_operands, char **operands)
     code = arguments.memory ? print_memory() : train();
     free(follow.log_path);
     free(follow.plot_path);
+    cli_release_sources();
     free(shape);
     return code;
 }
@@ -383,28 +476,37 @@ static void set_defaults(void)
     options = millet_train_options_default();
 }
 
-static const struct cli_option *const groups[] = {rows, cli_model_rows, cli_json_rows, NULL};
+static const struct cli_option *const groups[] = {rows, cli_source_rows, cli_model_rows, cli_json_rows, NULL};
 
 const struct cli_verb cli_verb_train = {
     .name = "train",
-    .summary = "make a model, or make it better, by learning from a text",
+    .summary = "make a model, or make it better, by learning from texts and dialogues",
     .operands = "[MODEL]",
     .min_operands = 0,
     .max_operands = 1,
-    .description = "Trains a checkpoint (GGUF, llama2.c, safetensors) or a new model and writes a GGUF file. "
-                   "Ctrl-C saves the state "
-                   "and stops; the same command with --resume goes on and sees the same losses, to the bit. "
-                   "What was saved stays "
-                   "until something newer is complete on disk.\n\n"
-                   "The shape of a new model is a JSON object: {\"architecture\": \"llama\", \"layers\": 6, "
-                   "\"width\": 256, "
-                   "\"heads\": 4, \"kv_heads\": 2, \"feed_forward\": 704, \"context\": 512}. Architectures: "
-                   "llama, qwen2, qwen3, "
-                   "gemma2, gemma3.",
-    .examples = "millet train --new shape.json --tokenizer m.gguf -f text.txt -o new.gguf -n 2000 "
-                "--save-every 200\ta new model\n"
-                "millet train m.gguf -f text.txt -o tuned.gguf -n 300 --rate 0.00002 --schedule wsd\tgo on "
-                "with a model\n"
+    .description =
+        "Trains a checkpoint (GGUF, llama2.c, safetensors) or a new model and writes a GGUF file. Ctrl-C "
+        "saves the "
+        "state and stops; the same command with --resume goes on and sees the same losses, to the bit. What "
+        "was "
+        "saved stays until something newer is complete on disk.\n\n"
+        "Data are texts (.txt; documents end with a line <|endoftext|>) and records (.jsonl: {\"text\"}, "
+        "{\"prompt\", \"completion\"}, {\"messages\"}), also compressed (.gz). Each is tokenised once into a "
+        "cache, "
+        "NAME.tokens, which is used again while file, tokenizer and options are the same; a .tokens file of "
+        "millet "
+        "corpus is taken as it is. What cannot be used is left out and counted.\n\n"
+        "The shape of a new model is a JSON object: {\"architecture\": \"llama\", \"layers\": 6, \"width\": "
+        "256, "
+        "\"heads\": 4, \"kv_heads\": 2, \"feed_forward\": 704, \"context\": 512}. Architectures: llama, "
+        "gpt2, qwen2, "
+        "qwen3, gemma2, gemma3.",
+    .examples = "millet train --new shape.json --tokenizer m.gguf -f text.txt.gz -o new.gguf --epochs 3 "
+                "--holdout 100 "
+                "--eval-every 200 --save-every 200\ta new model; every 100th document measures it\n"
+                "millet train m.gguf -f chats.jsonl=3 -f text.txt=1 -o tuned.gguf -n 300 --rate 0.00002 "
+                "--schedule wsd\tgo on "
+                "with a model: three tokens of dialogues for one of text\n"
                 "millet train m.gguf -c 1024 -b 4 --memory\thow much memory that would take",
     .options = groups,
     .prepare = set_defaults,

@@ -103,6 +103,8 @@ typedef struct millet_cache_info {
     uint64_t file_bytes;
     uint64_t source_bytes;
     uint64_t tokenizer_checksum;
+    uint64_t checksum; /* of the source's bytes, the tokenizer and the options, wherever the files lie: caches
+                          that have the same hold the same */
     int32_t n_vocab;
     int32_t token_bytes; /* 2 or 4 */
     bool masked;         /* not all tokens are trained on */

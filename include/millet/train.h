@@ -1,13 +1,13 @@
 /*
- * Training: a model is made, or made better, from text. Part of libmillet-lab; the conventions of millet.h
- * hold here too. docs/train.md has the whole.
+ * Training: a model is made, or made better, from token caches of texts and dialogues (millet/corpus.h). Part
+ * of libmillet-lab; the conventions of millet.h hold here too. docs/train.md has the whole.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef MILLET_TRAIN_H
 #define MILLET_TRAIN_H
 
-#include "millet/lab.h"
+#include "millet/corpus.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -33,20 +33,28 @@ typedef enum millet_train_storage {
 
 /* What training reports after every step. */
 typedef struct millet_train_report {
-    uint64_t step;        /* steps done */
-    uint64_t steps;       /* of all */
-    double loss;          /* mean of -ln p over the step's targets, in nats */
-    double z;             /* mean squared logarithm of the softmax's denominator */
+    uint64_t step;  /* steps done */
+    uint64_t steps; /* of all */
+    double epochs;  /* how often the rows of the data have been seen */
+    double
+        loss; /* mean of -ln p over the step's targets, in nats; NAN where it had none (nothing was learnt) */
+    double z; /* mean squared logarithm of the softmax's denominator */
     double gradient_norm; /* before clipping */
     double rate;          /* learning rate of the step */
-    uint64_t tokens;      /* seen so far, earlier runs included */
+    uint64_t tokens;      /* positions of rows seen so far, padding and earlier runs included */
     double tokens_per_second, seconds, seconds_left;
-    double evaluation_loss; /* on the evaluation text; NAN where it was not measured after this step */
+    double evaluation_loss; /* mean on what was kept for it; NAN where it was not measured after this step */
     bool saved;             /* the state was written after this step */
 } millet_train_report;
 
 /* Return false to stop after this step: the state is saved and the call ends CANCELLED. */
 typedef bool millet_train_callback(void *context, const millet_train_report *report);
+
+/* A token cache to learn from. */
+typedef struct millet_train_data {
+    const char *cache; /* a file that millet_cache_build made with the model's tokenizer */
+    double weight;     /* share of the tokens, in parts of the sum; all 0: in proportion to their tokens */
+} millet_train_data;
 
 typedef struct millet_train_options {
     const millet_allocator *allocator; /* NULL: the C library's */
@@ -58,10 +66,19 @@ typedef struct millet_train_options {
     const char *tokenizer_path; /* of `shape`: any checkpoint with a tokenizer; of `model`: as in
                                    millet_model_options */
 
-    /* Texts: documents end with a line <|endoftext|>. */
-    const char *text;
-    const char *evaluation_text; /* NULL: none */
-    uint64_t evaluate_every;     /* steps; 0: at the end only */
+    /* Documents are packed into rows of `length` positions; attention does not cross from one to another. */
+    const millet_train_data *data;
+    size_t n_data; /* 1 to 4096 */
+    millet_packing packing;
+    bool skip_long; /* documents longer than a row are left out instead of cut (best fit only) */
+
+    /* The loss is measured on every holdout-th document, which is then not learnt from (0: on none), or on
+     * caches of their own. */
+    int32_t holdout; /* 0, or at least 2 */
+    const char *const *evaluation_data;
+    size_t n_evaluation_data;
+    uint64_t evaluate_every; /* steps; 0: at the end only */
+    uint64_t evaluate_rows;  /* at most, evenly chosen and always the same; 0: all there are */
 
     const char *output; /* the GGUF file that training ends with */
     /* Where the state is kept meanwhile: a GGUF file too, which the engine can run. NULL: `output` +
@@ -72,9 +89,10 @@ typedef struct millet_train_options {
     bool allow_changes;  /* go on with other settings than the state was made with */
     bool restart;        /* a state that is there already may be overwritten */
 
-    uint64_t steps; /* required */
+    uint64_t steps; /* of the optimiser; 0: as many as `epochs` take */
+    float epochs;   /* passes through the rows of the data, 0 to 1e6; not with `steps` */
     int32_t rows, length,
-        accumulate; /* sequences of a batch (8), tokens of one (256), batches of a step (1) */
+        accumulate; /* sequences of a batch (8), positions of one (256; at least 2), batches of a step (1) */
 
     millet_optimizer optimizer;
     millet_schedule schedule;
@@ -89,7 +107,7 @@ typedef struct millet_train_options {
 
     millet_train_storage storage;
     bool recompute;    /* keep only the layers' inputs: less memory, a third more time */
-    uint64_t seed;     /* of new weights and of the order of the text */
+    uint64_t seed;     /* of new weights and of the order of the rows */
     int32_t n_threads; /* 0: one for each CPU. Results are the same for every number. */
 
     millet_train_callback *report; /* NULL: none */
@@ -113,9 +131,10 @@ MILLET_API millet_status millet_train_estimate(const millet_train_options *optio
  * run that is stopped or killed at any moment goes on with `resume` and sees the same losses, to the bit, as
  * one that was not (on the same CPU tier). The last report is *last (may be NULL).
  *
- * Errors: BAD_ARGUMENT (an option; a text that is too short; a state made with other settings, naming the
- * first), BAD_FORMAT (the loss or the gradient is not a finite number: nothing is saved after it), CANCELLED
- * (says how to go on), those of opening the model and of writing, NO_MEMORY.
+ * Errors: BAD_ARGUMENT (an option; a cache of another tokenizer; data too short for a batch, or with nothing
+ * to learn; a state made with other settings or data, naming the first), BAD_FORMAT (the loss or the gradient
+ * is not a finite number: nothing is saved after it), CANCELLED (says how to go on), those of opening the
+ * model and of writing, NO_MEMORY.
  */
 MILLET_API millet_status millet_train(const millet_train_options *options, millet_train_report *last,
                                       millet_error *err);

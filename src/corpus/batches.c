@@ -141,6 +141,17 @@ static millet_status set_quotas(struct millet_batches *batches, const millet_mix
     return MILLET_OK;
 }
 
+static millet_status no_rows(const struct millet_cache *cache, const millet_batch_options *o,
+                             millet_error *err)
+{
+    unsigned long long n = cache->trailer.n_documents;
+    if (o->holdout && n < (unsigned long long)o->holdout)
+        return mlt_fail_at(err, MILLET_BAD_ARGUMENT, cache->path, "holdout", MILLET_NO_OFFSET,
+                           "has %llu documents, of which every %d. was to be held out", n, o->holdout);
+    return mlt_fail_at(err, MILLET_BAD_ARGUMENT, cache->path, NULL, MILLET_NO_OFFSET,
+                       "none of its %llu documents fits into rows of %d positions", n, o->length);
+}
+
 static millet_status open_parts(struct millet_batches *batches, const millet_mixture_part *parts,
                                 size_t n_parts, millet_error *err)
 {
@@ -154,9 +165,7 @@ static millet_status open_parts(struct millet_batches *batches, const millet_mix
         MLT_TRY(mlt_row_plan_open(&batches->allocator, parts[i].cache, &batches->options, plan, err));
         batches->n_parts++;
         if (plan->n_rows == 0 && (!weighted || parts[i].weight > 0))
-            return mlt_fail_at(err, MILLET_BAD_ARGUMENT, parts[i].cache->path, NULL, MILLET_NO_OFFSET,
-                               "has no documents for this %s",
-                               batches->options.holdout ? "side of the split" : "length of rows");
+            return no_rows(parts[i].cache, &batches->options, err);
         if (!weighted || parts[i].weight > 0) add_info(batches, plan);
     }
     return set_quotas(batches, parts, err);

@@ -129,6 +129,14 @@ void millet_cache_close(millet_cache **handle)
     *handle = NULL;
 }
 
+static uint64_t sum_origin(const struct mlt_cache_trailer *t)
+{
+    const uint64_t numbers[] = {t->source_size,      t->source_checksum, t->tokenizer_checksum,
+                                t->options_checksum, t->n_documents,     t->n_tokens,
+                                t->n_trained,        t->n_vocab};
+    return mlt_checksum(MLT_CHECKSUM_START, numbers, sizeof numbers);
+}
+
 void mlt_cache_describe(const struct mlt_cache_trailer *t, uint64_t file_bytes, millet_cache_info *info)
 {
     *info = (millet_cache_info){
@@ -139,6 +147,7 @@ void mlt_cache_describe(const struct mlt_cache_trailer *t, uint64_t file_bytes, 
         .file_bytes = file_bytes,
         .source_bytes = t->source_size,
         .tokenizer_checksum = t->tokenizer_checksum,
+        .checksum = sum_origin(t),
         .n_vocab = (int32_t)t->n_vocab,
         .token_bytes = (int32_t)t->token_bytes,
         .masked = t->mask_at != 0,

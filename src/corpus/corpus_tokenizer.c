@@ -23,8 +23,7 @@ static millet_status open_checkpoint(const millet_allocator *allocator, const ch
     return mlt_checkpoint_open(allocator, path, tokenizer_path, out, err);
 }
 
-/* Everything under tokenizer.* and millet.tokenizer.*, but for the chat template, which decides no token. */
-static uint64_t sum_metadata(const struct mlt_checkpoint *checkpoint)
+uint64_t mlt_tokenizer_checksum(const struct mlt_checkpoint *checkpoint)
 {
     uint64_t total = 0;
     for (size_t i = 0; i < checkpoint->n_metas; i++) {
@@ -89,7 +88,7 @@ static millet_status fill(struct millet_tokenizer *tokenizer, const char *path, 
         if (strcmp(kinds[i].name, name.data) == 0) tokenizer->kind = kinds[i].kind;
     MLT_TRY(mlt_meta_get_string(checkpoint, "tokenizer.chat_template", &none, &source, err));
     tokenizer->chat_template = mlt_chat_detect(source.data, source.length);
-    tokenizer->checksum = sum_metadata(checkpoint);
+    tokenizer->checksum = mlt_tokenizer_checksum(checkpoint);
     return find_control_tokens(tokenizer, err);
 }
 

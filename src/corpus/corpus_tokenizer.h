@@ -23,6 +23,10 @@ struct millet_tokenizer {
     uint64_t checksum;
 };
 
+/* Of everything under tokenizer.* and millet.tokenizer.* in the metadata, but for the chat template, which
+ * decides no token. */
+uint64_t mlt_tokenizer_checksum(const struct mlt_checkpoint *checkpoint);
+
 /* Whether a text contains the text of a control token. */
 bool mlt_has_control_token(const struct millet_tokenizer *tokenizer, const char *text, size_t length);
 

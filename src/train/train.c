@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "import/open_any.h"
 #include "train/shape.h"
-#include "train/text_source.h"
 #include "train/trainer.h"
+#include "train/training_data.h"
 #include "train/training_state.h"
 
 #include <math.h>
@@ -35,7 +35,7 @@ struct run {
     struct mlt_text state_path, settings;
     struct mlt_trainable *model;
     struct mlt_trainer trainer;
-    struct mlt_text_source *text, *evaluation;
+    struct mlt_training_data data;
     struct mlt_training_state state;
     uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
     double started;
@@ -58,8 +58,8 @@ static bool between(float value, float low, float high)
 static millet_status check_numbers(const millet_train_options *o, millet_error *err)
 {
     if (o->rows < 1 || o->rows > 1 << 16) return wrong(err, "rows", "1 to 65536 sequences make a batch");
-    if (o->length < 1 || o->length > 1 << 24)
-        return wrong(err, "length", "1 to 16777216 tokens make a sequence");
+    if (o->length < 2 || o->length > 1 << 24)
+        return wrong(err, "length", "2 to 16777216 positions make a sequence");
     if (o->accumulate < 1 || o->accumulate > 1 << 16)
         return wrong(err, "accumulate", "1 to 65536 batches make a step");
     if (!between(o->rate, 0, 1e3f)) return wrong(err, "rate", "a learning rate from 0 to 1000 is needed");
@@ -76,6 +76,18 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     return MILLET_OK;
 }
 
+static millet_status check_data(const millet_train_options *o, millet_error *err)
+{
+    if (!o->data || o->n_data == 0) return wrong(err, "data", "the token caches to learn from are missing");
+    if (o->n_data > 4096 || o->n_evaluation_data > 4096)
+        return wrong(err, "data", "1 to 4096 caches are possible");
+    if (o->holdout && o->n_evaluation_data)
+        return wrong(err, "holdout", "documents are held out, or evaluation has data of its own: not both");
+    if (o->holdout < 0 || o->holdout == 1)
+        return wrong(err, "holdout", "0, or at least 2: every so manieth document");
+    return MILLET_OK;
+}
+
 static millet_status check_options(const millet_train_options *o, millet_error *err)
 {
     if (!o->model == !o->shape)
@@ -84,8 +96,9 @@ static millet_status check_options(const millet_train_options *o, millet_error *
         return wrong(err, "tokenizer_path",
                      "a new model needs a tokenizer: give any checkpoint that has one");
     if (!o->output) return wrong(err, "output", "the file to write is missing");
-    if (!o->text) return wrong(err, "text", "the text to learn from is missing");
-    if (o->steps < 1) return wrong(err, "steps", "at least one step is needed");
+    if (!between(o->epochs, 0, 1e6f)) return wrong(err, "epochs", "0 to 1000000 is possible");
+    if (!o->steps == !(o->epochs > 0)) return wrong(err, "steps", "either steps or epochs are needed");
+    MLT_TRY(check_data(o, err));
     return check_numbers(o, err);
 }
 
@@ -119,8 +132,7 @@ static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *e
 static void close_run(struct run *r)
 {
     mlt_trainer_close(&r->trainer);
-    mlt_text_source_close(&r->text);
-    mlt_text_source_close(&r->evaluation);
+    mlt_training_data_close(&r->data);
     mlt_trainable_close(&r->model);
     mlt_text_release(&r->settings);
     mlt_text_release(&r->state_path);
@@ -178,21 +190,6 @@ static bool file_exists(const char *path)
     return true;
 }
 
-static millet_status open_texts(struct run *r, millet_error *err)
-{
-    const millet_train_options *o = &r->options;
-    const struct mlt_trainable *t = r->model;
-    if (!t->tokenizer)
-        return mlt_fail_at(err, MILLET_UNSUPPORTED, t->checkpoint->path, NULL, MILLET_NO_OFFSET,
-                           "the model has no tokenizer to read a text with");
-    int32_t bos = t->add_bos ? t->bos : -1;
-    MLT_TRY(mlt_text_source_open(&r->allocator, o->text, t->tokenizer, bos, t->eos, o->length, o->seed,
-                                 &r->text, err));
-    if (!o->evaluation_text) return MILLET_OK;
-    return mlt_text_source_open(&r->allocator, o->evaluation_text, t->tokenizer, bos, t->eos, o->length,
-                                o->seed, &r->evaluation, err);
-}
-
 static millet_status open_run(struct run *r, millet_error *err)
 {
     const millet_train_options *o = &r->options;
@@ -202,9 +199,12 @@ static millet_status open_run(struct run *r, millet_error *err)
             err, MILLET_BAD_ARGUMENT, r->state_path.data, "state", MILLET_NO_OFFSET,
             "a state of an earlier training is there: resume it, or allow to restart and overwrite it");
     MLT_TRY(open_model(r, storage_dtype(o), err));
-    MLT_TRY(open_texts(r, err));
-    MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, mlt_text_batches(r->text), &r->trainer, err));
-    MLT_TRY(mlt_training_settings(o, mlt_text_source_digest(r->text), &r->settings, err));
+    MLT_TRY(mlt_training_data_open(&r->allocator, o, r->model, &r->data, err));
+    if (!o->steps) r->options.steps = mlt_training_data_steps(&r->data, o);
+    MLT_TRY(
+        mlt_trainer_open(&r->allocator, r->model, o, mlt_batches_source(r->data.batches), &r->trainer, err));
+    MLT_TRY(mlt_training_settings(o, &r->settings, err));
+    MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
     if (!o->resume) return MILLET_OK;
     MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
                                     &r->state, err));
@@ -245,19 +245,24 @@ static millet_status train_step(struct run *r, millet_error *err)
     return MILLET_OK;
 }
 
-/* The mean loss over all windows of the evaluation text. */
+/* The mean loss over the rows kept for it, or over as many as are wanted of them. */
 static millet_status evaluate(struct run *r, millet_error *err)
 {
-    uint64_t n = mlt_text_source_windows(r->evaluation);
-    struct mlt_loss_sums all = {0};
-    for (uint64_t first = 0; first < n; first += (uint64_t)r->options.rows) {
+    const millet_train_options *o = &r->options;
+    uint64_t all = r->data.n_held_out_rows;
+    uint64_t n = o->evaluate_rows ? MLT_MIN(o->evaluate_rows, all) : all;
+    struct mlt_loss_sums sums = {0};
+    for (uint64_t first = 0; first < n; first += (uint64_t)o->rows) {
         struct mlt_batch batch = r->trainer.batch;
-        batch.rows = (int32_t)MLT_MIN(n - first, (uint64_t)r->options.rows);
-        for (int32_t row = 0; row < batch.rows; row++)
-            mlt_text_source_window(r->evaluation, first + (uint64_t)row, &batch, row);
-        MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, &all, err));
+        batch.rows = (int32_t)MLT_MIN(n - first, (uint64_t)o->rows);
+        for (int32_t row = 0; row < batch.rows; row++) {
+            /* Evenly: (first + row) * all / n without overflow. */
+            uint64_t i = first + (uint64_t)row, index = i * (all / n) + i * (all % n) / n;
+            MLT_TRY(mlt_training_data_held_out(&r->data, index, &batch, row, err));
+        }
+        MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, &sums, err));
     }
-    r->report.evaluation_loss = all.n_targets ? all.nll / (double)all.n_targets : NAN;
+    r->report.evaluation_loss = sums.n_targets ? sums.nll / (double)sums.n_targets : (double)NAN;
     return MILLET_OK;
 }
 
@@ -287,6 +292,8 @@ static void fill_report(struct run *r)
     report->step = r->state.step;
     report->steps = o->steps;
     report->tokens = r->state.tokens;
+    report->epochs =
+        (double)r->state.step * (double)o->rows * (double)o->accumulate / (double)r->data.info.n_rows;
     report->seconds = mlt_clock_seconds() - r->started;
     double tokens = (double)done * (double)o->rows * (double)o->length * (double)o->accumulate;
     report->tokens_per_second = report->seconds > 0 ? tokens / report->seconds : 0;
@@ -302,7 +309,8 @@ static millet_status train(struct run *r, millet_error *err)
     while (r->state.step < o->steps) {
         MLT_TRY(train_step(r, err));
         r->report.evaluation_loss = NAN;
-        if (r->evaluation && is_due(o->evaluate_every, r->state.step, o->steps)) MLT_TRY(evaluate(r, err));
+        if (r->data.n_held_out && is_due(o->evaluate_every, r->state.step, o->steps))
+            MLT_TRY(evaluate(r, err));
         if (is_due(o->save_every, r->state.step, o->steps)) MLT_TRY(save(r, err));
         fill_report(r);
         if (!o->report || o->report(o->context, &r->report)) continue;

@@ -261,9 +261,6 @@ static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, millet_erro
                            "models with experts cannot be trained yet");
     MLT_TRY(find_all(&f));
     MLT_TRY(read_divisors(&f));
-    bool add_eos;
-    MLT_TRY(mlt_vocabulary_open(&t->allocator, checkpoint, &t->tokenizer, &t->bos, &t->eos, &t->add_bos,
-                                &add_eos, err));
     return stored == MLT_DTYPE_LIMIT ? MILLET_OK : read_weights(t, stored, err);
 }
 
@@ -278,7 +275,6 @@ millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_c
     }
     t->allocator = *allocator;
     t->checkpoint = checkpoint;
-    t->bos = t->eos = -1;
     mlt_arena_init(&t->arena, allocator);
     millet_status status = fill(t, stored, err);
     if (status != MILLET_OK) {
@@ -299,7 +295,6 @@ void mlt_trainable_close(struct mlt_trainable **handle)
     mlt_free(&allocator, t->master);
     mlt_free(&allocator, t->gradient);
     mlt_free(&allocator, t->parameters);
-    mlt_tokenizer_close(&t->tokenizer);
     mlt_arena_release(&t->arena);
     mlt_checkpoint_close(&t->checkpoint);
     mlt_free(&allocator, t);

@@ -8,7 +8,6 @@
 #define MLT_TRAINABLE_H
 
 #include "model/config.h"
-#include "tokenizer/tokenizer.h"
 
 /* What an optimiser may want to treat differently. */
 enum mlt_parameter_kind {
@@ -40,9 +39,6 @@ struct mlt_trainable {
     struct mlt_checkpoint *checkpoint; /* owned: metadata, and tensors that are not trained */
     struct mlt_config config;
     struct mlt_arena arena;
-    struct mlt_tokenizer *tokenizer; /* NULL where the checkpoint has none */
-    int32_t bos, eos;                /* -1: none */
-    bool add_bos;
     struct mlt_parameter *parameters;
     size_t n_parameters;
     int64_t n_values;   /* of each block, padding included */

@@ -70,9 +70,12 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
         mlt_pass_backward(t->pass, &t->batch);
         add_sums(&all, &sums);
     }
-    if (all.n_targets == 0)
-        return mlt_fail(err, MILLET_BAD_ARGUMENT, "step %llu has no token to learn from",
-                        (unsigned long long)step + 1);
+    result->rate = mlt_learning_rate(o, step);
+    if (all.n_targets == 0) { /* rows of nothing but a long prompt, say */
+        result->loss = result->z = (double)NAN;
+        result->gradient_norm = 0;
+        return MILLET_OK;
+    }
     /* Gradients were summed; now that the targets of all batches are counted, they become means. */
     double scale = tokens / (double)all.n_targets;
     result->loss = all.nll / (double)all.n_targets;
@@ -83,7 +86,6 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
         return not_finite("the gradient's norm", step, result->gradient_norm, err);
     if (o->clip > 0 && result->gradient_norm > (double)o->clip)
         scale *= (double)o->clip / result->gradient_norm;
-    result->rate = mlt_learning_rate(o, step);
     mlt_optimizer_step(&t->optimizer, &t->pass->workers, step, result->rate, scale);
     return MILLET_OK;
 }

@@ -21,7 +21,7 @@ struct mlt_trainer {
 };
 
 struct mlt_step_result {
-    double loss; /* mean of -ln p over the targets */
+    double loss; /* mean of -ln p over the targets; NAN where there were none */
     double z, gradient_norm, rate;
 };
 
@@ -36,8 +36,8 @@ millet_status mlt_trainer_open(const millet_allocator *allocator, struct mlt_tra
 void mlt_trainer_close(struct mlt_trainer *trainer);
 
 /*
- * Step `step`, which counts from 0. BAD_FORMAT where the loss or the gradient is not finite: the weights are
- * then as they were before.
+ * Step `step`, which counts from 0. Where no batch of it has a target, nothing is learnt. BAD_FORMAT where
+ * the loss or the gradient is not finite: the weights are then as they were before.
  */
 millet_status mlt_trainer_step(struct mlt_trainer *trainer, uint64_t step, struct mlt_step_result *result,
                                millet_error *err);

@@ -6,8 +6,7 @@
 
 /* ---- Settings ---- */
 
-millet_status mlt_training_settings(const millet_train_options *o, uint64_t digest, struct mlt_text *out,
-                                    millet_error *err)
+millet_status mlt_training_settings(const millet_train_options *o, struct mlt_text *out, millet_error *err)
 {
     /* %a: to the bit. */
     return mlt_text_printf(
@@ -15,7 +14,7 @@ millet_status mlt_training_settings(const millet_train_options *o, uint64_t dige
         "steps=%llu\nrows=%d\nlength=%d\naccumulate=%d\noptimizer=%s\nschedule=%s\nrate=%a\nfinal_rate=%a\n"
         "warmup=%llu\ndecay_steps=%llu\nbeta1=%a\nbeta2=%a\nepsilon=%a\nweight_decay=%a\nmomentum=%a\nclip=%"
         "a\n"
-        "z_loss=%a\nstorage=%s\nseed=%llu\ntext=%016llx\n",
+        "z_loss=%a\nstorage=%s\nseed=%llu\n",
         (unsigned long long)o->steps, o->rows, o->length, o->accumulate,
         o->optimizer == MILLET_MUON ? "muon" : "adamw",
         o->schedule == MILLET_COSINE ? "cosine"
@@ -24,21 +23,32 @@ millet_status mlt_training_settings(const millet_train_options *o, uint64_t dige
         (double)o->rate, (double)o->final_rate, (unsigned long long)o->warmup,
         (unsigned long long)o->decay_steps, (double)o->beta1, (double)o->beta2, (double)o->epsilon,
         (double)o->weight_decay, (double)o->momentum, (double)o->clip, (double)o->z_loss,
-        o->storage == MILLET_STORE_BF16 ? "bf16" : "f32", (unsigned long long)o->seed,
-        (unsigned long long)digest);
+        o->storage == MILLET_STORE_BF16 ? "bf16" : "f32", (unsigned long long)o->seed);
 }
 
-/* The first line that differs. */
+/* Names the first line that differs. */
+static millet_status refuse(const char *path, const char *saved, const char *now, millet_error *err)
+{
+    enum { MOST = 100 };
+    int n = (int)MLT_MIN(strcspn(saved, "\n"), (size_t)MOST),
+        m = (int)MLT_MIN(strcspn(now, "\n"), (size_t)MOST);
+    if (!strncmp(saved, "data ", 5) || !strncmp(now, "data ", 5))
+        return mlt_fail_at(
+            err, MILLET_BAD_ARGUMENT, path, "train.settings", MILLET_NO_OFFSET,
+            "the data are not those that the state was made with: it had %.*s, now it is %.*s; go on "
+            "with the same data and weights, or allow changes",
+            n ? n : 7, n ? saved : "no more", m ? m : 7, m ? now : "no more");
+    return mlt_fail_at(
+        err, MILLET_BAD_ARGUMENT, path, "train.settings", MILLET_NO_OFFSET,
+        "the state was made with %.*s, now it is %.*s: go on with the same settings, or allow changes", n,
+        saved, m, now);
+}
+
 static millet_status compare_settings(const char *path, const char *saved, const char *now, millet_error *err)
 {
     while (*saved || *now) {
         size_t n = strcspn(saved, "\n"), m = strcspn(now, "\n");
-        if (n != m || memcmp(saved, now, n) != 0)
-            return mlt_fail_at(
-                err, MILLET_BAD_ARGUMENT, path, "train.settings", MILLET_NO_OFFSET,
-                "the state was made with %.*s, now it is %.*s: go on with the same settings, or allow "
-                "changes",
-                (int)MLT_MIN(n, (size_t)80), saved, (int)MLT_MIN(m, (size_t)80), now);
+        if (n != m || memcmp(saved, now, n) != 0) return refuse(path, saved, now, err);
         saved += n + (saved[n] != 0);
         now += m + (now[m] != 0);
     }

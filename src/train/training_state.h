@@ -15,9 +15,10 @@ struct mlt_training_state {
     uint64_t step, tokens; /* done */
 };
 
-/* Everything that changes what a step does, as lines "name=value"; `digest` stands for the text. */
-millet_status mlt_training_settings(const millet_train_options *options, uint64_t digest,
-                                    struct mlt_text *out, millet_error *err);
+/* Every option that changes what a step does, as lines "name=value"; those about the data come from
+ * mlt_training_data_describe. */
+millet_status mlt_training_settings(const millet_train_options *options, struct mlt_text *out,
+                                    millet_error *err);
 
 /* Atomic: until the new file is complete on disk, the old one stays. */
 millet_status mlt_training_state_write(const struct mlt_optimizer *optimizer,

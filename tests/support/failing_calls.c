@@ -112,9 +112,12 @@ WRAP(ssize_t, write, int fd, const void *bytes, size_t size)
     return __real_write(fd, bytes, size);
 }
 
+/* Counted and refused like the others, but not done: no test here takes the power away, and thousands of them
+ * take minutes. */
 WRAP(int, fsync, int fd)
 {
-    return refused(FSYNC) ? -1 : __real_fsync(fd);
+    if (refused(FSYNC)) return -1;
+    return faults.on ? 0 : __real_fsync(fd);
 }
 
 WRAP(int, close, int fd)

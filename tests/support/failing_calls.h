@@ -2,7 +2,7 @@
  * System calls that fail when a test wants them to. A program that uses this is linked with --wrap for each
  * of the calls below (see tests/CMakeLists.txt), so that those of the code under test come here first.
  *
- * One thread at a time.
+ * While they are counted, fsync does not wait for the disk. One thread at a time.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

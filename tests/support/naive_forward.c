@@ -97,14 +97,14 @@ static void norm_heads(const struct mlt_config *c, double *x, int32_t heads, con
     }
 }
 
-/* One head of one position: out[value_size]. */
+/* One head of one position, which sees up to `last`: out[value_size]. */
 static void attend(const struct mlt_config *c, int32_t layer, const double *q, const double *k,
-                   const double *v, int32_t kv_head, int32_t position, double *out)
+                   const double *v, int32_t kv_head, int32_t position, int32_t last, double *out)
 {
     int32_t begin = 0;
     if (c->layers[layer].local && position - c->window + 1 > 0) begin = position - c->window + 1;
-    double *p = vector_of(position + 1), greatest = -INFINITY, sum = 0;
-    for (int32_t t = begin; t <= position; t++) {
+    double *p = vector_of(last + 1), greatest = -INFINITY, sum = 0;
+    for (int32_t t = begin; t <= last; t++) {
         const double *key = k + ((int64_t)t * c->n_kv_heads + kv_head) * c->head_size;
         for (int32_t i = 0; i < c->head_size; i++)
             p[t] += q[i] * key[i];
@@ -114,9 +114,9 @@ static void attend(const struct mlt_config *c, int32_t layer, const double *q, c
         greatest = fmax(greatest, p[t]);
     }
     memset(out, 0, (size_t)c->value_size * sizeof *out);
-    for (int32_t t = begin; t <= position; t++)
+    for (int32_t t = begin; t <= last; t++)
         sum += exp(p[t] - greatest);
-    for (int32_t t = begin; t <= position; t++) {
+    for (int32_t t = begin; t <= last; t++) {
         const double *value = v + ((int64_t)t * c->n_kv_heads + kv_head) * c->value_size;
         for (int32_t i = 0; i < c->value_size; i++)
             out[i] += exp(p[t] - greatest) / sum * value[i];
@@ -174,7 +174,8 @@ static void add_branch(const struct mlt_config *c, const float *post_norm, doubl
         x[i] += (double)c->residual_scale * branch[i];
 }
 
-static void block(const millet_model *model, int32_t layer, int32_t n, int32_t n_ctx, double *x)
+static void block(const millet_model *model, int32_t layer, int32_t n, int32_t prefix, int32_t n_ctx,
+                  double *x)
 {
     const struct mlt_config *c = &model->config;
     const struct mlt_layer *l = &model->weights.layers[layer];
@@ -201,7 +202,7 @@ static void block(const millet_model *model, int32_t layer, int32_t n, int32_t n
         double *stream = x + (int64_t)t * c->n_embd, *input = normed + (int64_t)t * c->n_embd;
         for (int32_t h = 0; h < c->n_heads; h++)
             attend(c, layer, q + t * nq + (int64_t)h * c->head_size, k, v, h / (c->n_heads / c->n_kv_heads),
-                   t, out + (int64_t)h * c->value_size);
+                   t, t < prefix ? prefix - 1 : t, out + (int64_t)h * c->value_size);
         multiply(&l->wo, l->bo, out, branch);
         add_branch(c, l->attn_post_norm, branch, stream);
         if (!c->parallel_block) norm(c->norm, stream, l->ffn_norm, l->ffn_norm_bias, c->n_embd, eps, input);
@@ -218,6 +219,12 @@ static void block(const millet_model *model, int32_t layer, int32_t n, int32_t n
 
 void naive_forward(const millet_model *model, const int32_t *tokens, int32_t n, int32_t n_ctx, double *logits)
 {
+    naive_forward_prefix(model, tokens, n, 0, n_ctx, logits);
+}
+
+void naive_forward_prefix(const millet_model *model, const int32_t *tokens, int32_t n, int32_t prefix,
+                          int32_t n_ctx, double *logits)
+{
     const struct mlt_config *c = &model->config;
     const struct mlt_weights *w = &model->weights;
     double *x = vector_of((int64_t)n * c->n_embd), *row = vector_of(c->n_embd);
@@ -229,7 +236,7 @@ void naive_forward(const millet_model *model, const int32_t *tokens, int32_t n, 
             stream[i] = stream[i] * (double)c->embedding_scale + (c->position_embd ? row[i] : 0);
     }
     for (int32_t layer = 0; layer < c->n_layers; layer++)
-        block(model, layer, n, n_ctx, x);
+        block(model, layer, n, prefix, n_ctx, x);
     for (int32_t t = 0; t < n; t++) {
         double *out = logits + (int64_t)t * c->n_vocab, cap = (double)c->logit_softcap;
         norm(c->norm, x + (int64_t)t * c->n_embd, w->output_norm, w->output_norm_bias, c->n_embd,

@@ -12,5 +12,8 @@
 /* logits[n][n_vocab] of a text of n tokens in a context of n_ctx positions. */
 void naive_forward(const millet_model *model, const int32_t *tokens, int32_t n, int32_t n_ctx,
                    double *logits);
+/* The same where the first `prefix` positions see each other in both directions. */
+void naive_forward_prefix(const millet_model *model, const int32_t *tokens, int32_t n, int32_t prefix,
+                          int32_t n_ctx, double *logits);
 
 #endif
