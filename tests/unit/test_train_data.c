@@ -16,6 +16,7 @@
 #include "millet/train.h"
 #include "support/corpus_files.h"
 #include "support/file_bytes.h"
+#include "support/hf_files.h"
 #include "support/naive_forward.h"
 #include "support/tiny_model.h"
 
@@ -388,6 +389,45 @@ static void steps_without_targets(void **state)
     assert_int_equal(with_loss, 6);
 }
 
+/* The state of a Hugging Face folder's model has the folder's tokenizer: the same caches will do. */
+static void folders_and_their_states_share_caches(void **state)
+{
+    (void)state;
+    millet_error err;
+    millet_tokenizer *tokenizer;
+    millet_cache_info info;
+    char folder[512], cache[512], source[512], saved[512];
+    millet_tokenizer_train_options o = millet_tokenizer_train_options_default();
+    const char *from = source;
+    struct tiny_shape shape = tiny_default();
+    struct mlt_checkpoint *checkpoint = tiny_checkpoint(mlt_default_allocator(), &shape);
+    hf_export(checkpoint, 1);
+    mlt_checkpoint_close(&checkpoint);
+    strcpy(source, folder_path("texts.txt"));
+    strcpy(folder, folder_path("tokenizer.json"));
+    o.vocabulary = 270;
+    must(millet_tokenizer_train(&from, 1, NULL, folder, &o, NULL, &err), &err);
+    *strrchr(folder, '/') = 0;
+    strcpy(cache, folder_path("folder.tokens"));
+    strcpy(saved, folder_path("out.gguf.state"));
+    must(millet_tokenizer_open(folder, NULL, NULL, &tokenizer, &err), &err);
+    must(millet_cache_build(source, cache, tokenizer, NULL, &info, &err), &err);
+    millet_tokenizer_close(&tokenizer);
+    const millet_train_data one = {cache, 0};
+    options.model = folder;
+    options.data = &one;
+    options.n_data = 1;
+    options.steps = 2;
+    train();
+    must(millet_tokenizer_open(saved, NULL, NULL, &tokenizer, &err), &err);
+    must(millet_cache_build(source, cache, tokenizer, NULL, &info, &err), &err);
+    assert_true(info.reused);
+    millet_tokenizer_close(&tokenizer);
+    options.restart = false;
+    options.resume = true;
+    train();
+}
+
 /* A state goes on with its own data only. */
 static void other_data_are_refused(void **state)
 {
@@ -429,6 +469,7 @@ int main(void)
         cmocka_unit_test_setup(epochs_become_steps, each),
         cmocka_unit_test_setup(useless_data_are_refused, each),
         cmocka_unit_test_setup(steps_without_targets, each),
+        cmocka_unit_test_setup(folders_and_their_states_share_caches, each),
         cmocka_unit_test_setup(other_data_are_refused, each),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
