@@ -388,14 +388,16 @@ static int print_memory(void)
 static int print_result(const millet_train_report *r)
 {
     if (cli_json) {
-        json_t *result = json_pack("{s:s,s:I,s:I,s:f,s:f,s:f}", "output", options.output, "steps",
-                                   (json_int_t)r->step, "tokens", (json_int_t)r->tokens, "loss", r->loss,
-                                   "seconds", r->seconds, "tokens_per_second", r->tokens_per_second);
+        json_t *result =
+            json_pack("{s:s,s:I,s:I,s:o,s:f,s:f}", "output", options.output, "steps", (json_int_t)r->step,
+                      "tokens", (json_int_t)r->tokens, "loss", number_or_null(r->loss), "seconds", r->seconds,
+                      "tokens_per_second", r->tokens_per_second);
         if (result && isfinite(r->evaluation_loss))
             json_object_set_new(result, "evaluation_loss", json_real(r->evaluation_loss));
         return cli_print_json(result);
     }
-    printf("%s: %llu steps, loss %.4f", options.output, (unsigned long long)r->step, r->loss);
+    printf("%s: %llu steps", options.output, (unsigned long long)r->step);
+    if (isfinite(r->loss)) printf(", loss %.4f", r->loss);
     if (isfinite(r->evaluation_loss)) printf(", evaluation %.4f", r->evaluation_loss);
     printf(", %.1f s, %.0f tokens/s\n", r->seconds, r->tokens_per_second);
     return CLI_OK;

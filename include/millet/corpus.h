@@ -19,7 +19,8 @@ typedef struct millet_tokenizer millet_tokenizer;
 
 /*
  * Opens the tokenizer of a GGUF file (with or without tensors), of a llama2.c checkpoint, of a Hugging Face
- * directory or of a tokenizer.json. Weights are not touched. Immutable: any number of threads may use it.
+ * directory (as its model has it, if there is one: embeddings may have more rows than there are tokens) or of
+ * a tokenizer.json. Weights are not touched. Immutable: any number of threads may use it.
  * `allocator` NULL: the C library's; `tokenizer_path` is that of millet_model_options. Errors: NOT_FOUND, IO,
  * BAD_FORMAT, UNSUPPORTED (the file has no tokenizer, or one that is not known), NO_MEMORY.
  */

@@ -18,8 +18,14 @@ static millet_status open_checkpoint(const millet_allocator *allocator, const ch
                                      const char *tokenizer_path, struct mlt_checkpoint **out,
                                      millet_error *err)
 {
-    if (ends_with(path, ".json") || mlt_import_recognise(path))
+    if (ends_with(path, ".json")) return mlt_import_tokenizer(allocator, path, out, err);
+    if (mlt_import_recognise(path)) {
+        /* As the model has it, whose embeddings may have more rows than the tokenizer has tokens; alone where
+         * there is no model, or one that is not known. */
+        millet_status status = mlt_import_checkpoint(allocator, path, out, err);
+        if (status == MILLET_OK || status == MILLET_NO_MEMORY) return status;
         return mlt_import_tokenizer(allocator, path, out, err);
+    }
     return mlt_checkpoint_open(allocator, path, tokenizer_path, out, err);
 }
 

@@ -306,6 +306,8 @@ static millet_status train(struct run *r, millet_error *err)
     const millet_train_options *o = &r->options;
     r->started = mlt_clock_seconds();
     r->first_step = r->state.step;
+    r->report.loss = r->report.z = r->report.evaluation_loss = (double)NAN; /* where all is done already */
+    fill_report(r);
     while (r->state.step < o->steps) {
         MLT_TRY(train_step(r, err));
         r->report.evaluation_loss = NAN;

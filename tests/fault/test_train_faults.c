@@ -57,7 +57,9 @@ WRAP(int, rename, (const char *from, const char *to), (from, to))
 
 enum { STEPS = 12, SAVE_EVERY = 3 };
 
-static char model[512], text[512], output[512], state_file[512];
+static char model[512], text[512], cache[512], pairs[512], output[512], state_file[512];
+
+static const millet_train_data data[] = {{cache, 2}, {pairs, 1}};
 
 static millet_train_options options;
 
@@ -80,8 +82,34 @@ static void write_text(void)
     FILE *file = fopen(text, "w");
     for (int i = 0; i < 400; i++)
         fprintf(file, "%s%c%c %s\n", i % 7 ? "" : "abc ", 'a' + i % 5, 'a' + i * i % 11,
-                i % 50 == 49 ? "\n<|endoftext|>" : "de");
+                i % 20 == 19 ? "\n<|endoftext|>" : "de");
     fclose(file);
+}
+
+static void must(millet_status status, const millet_error *err)
+{
+    char line[800];
+    if (status == MILLET_OK) return;
+    millet_error_format(err, line, sizeof line);
+    fail_msg("%s", line);
+}
+
+/* Caches of a text and of pairs with prefixes. */
+static void build_caches(void)
+{
+    millet_error err;
+    millet_tokenizer *tokenizer;
+    char source[512];
+    strcpy(source, folder_path("pairs.jsonl"));
+    FILE *file = fopen(source, "w");
+    for (int i = 0; i < 60; i++)
+        fprintf(file, "{\"prompt\": \"abc %d\", \"completion\": \"%c de\", \"prefix\": true}\n", i,
+                'a' + i % 7);
+    fclose(file);
+    must(millet_tokenizer_open(model, NULL, NULL, &tokenizer, &err), &err);
+    must(millet_cache_build(text, cache, tokenizer, NULL, NULL, &err), &err);
+    must(millet_cache_build(source, pairs, tokenizer, NULL, NULL, &err), &err);
+    millet_tokenizer_close(&tokenizer);
 }
 
 static int set_up(void **state)
@@ -89,13 +117,16 @@ static int set_up(void **state)
     (void)state;
     folder_make();
     strcpy(model, folder_path("in.gguf"));
-    strcpy(text, folder_path("text"));
+    strcpy(text, folder_path("text.txt"));
+    strcpy(cache, folder_path("text.tokens"));
+    strcpy(pairs, folder_path("pairs.tokens"));
     strcpy(output, folder_path("out.gguf"));
     strcpy(state_file, folder_path("out.gguf.state"));
     struct tiny_shape shape = tiny_default();
     shape.n_layers = 1;
     tiny_write(model, &shape);
     write_text();
+    build_caches();
     return 0;
 }
 
@@ -116,7 +147,8 @@ static int each(void **state)
     unlink(state_file);
     options = millet_train_options_default();
     options.model = model;
-    options.text = text;
+    options.data = data;
+    options.n_data = 2;
     options.output = output;
     options.steps = STEPS;
     options.save_every = SAVE_EVERY;
@@ -127,14 +159,6 @@ static int each(void **state)
     options.n_threads = 1;
     options.report = report;
     return 0;
-}
-
-static void must(millet_status status, const millet_error *err)
-{
-    char line[800];
-    if (status == MILLET_OK) return;
-    millet_error_format(err, line, sizeof line);
-    fail_msg("%s", line);
 }
 
 static void train(void)
@@ -258,7 +282,7 @@ static void every_allocation(void **state)
     options.allocator = &counting.allocator;
     options.steps = 1;
     options.restart = true;
-    options.evaluation_text = text;
+    options.holdout = 5;
     options.n_threads = 2;
     train();
     assert_int_equal(counting.live, 0);
@@ -272,7 +296,7 @@ static void every_allocation(void **state)
     }
 }
 
-/* The memory that was promised is what is taken, but for the text and what opening a file takes. */
+/* The memory that was promised is what is taken, but for the packing and what opening a file takes. */
 static void memory_is_known(void **state)
 {
     (void)state;
@@ -387,7 +411,12 @@ static void options_are_checked(void **state)
     REFUSED(beta2 = 1, "beta2");
     REFUSED(epsilon = 0, "epsilon");
     REFUSED(steps = 0, "steps");
-    REFUSED(text = NULL, "text");
+    REFUSED(data = NULL, "data");
+    REFUSED(n_data = 0, "data");
+    REFUSED(holdout = 1, "holdout");
+    REFUSED(epochs = 1, "steps");
+    REFUSED(epochs = NAN, "epochs");
+    REFUSED(packing = MILLET_PACK_SEQUENTIAL; options.skip_long = true, "skip_long");
     REFUSED(output = NULL, "output");
     REFUSED(shape = "{}", "model");
     REFUSED(n_threads = 100000, "n_threads");
