@@ -104,15 +104,15 @@ LAYOUT(q6_K)
         int64_t ql = FIELD(mlt_block_q6_K, block, ql) + 64 * (i / 2) + 16 * (i % 2);
         int quad = i / 2 * 32 + i % 2 * 4;
         struct vi4 bits = rows_load16(rows, FIELD(mlt_block_q6_K, block, qh) + 16 * i);
-        struct vi4 v = rows_load16(rows, ql), w = rows_load16(rows, ql + 32);
-        struct vi4 q0 = or_all(low_nibbles(v), and_all(SHIFT_LEFT_ALL(bits, 4), 0x30));
-        struct vi4 q1 = or_all(low_nibbles(w), and_all(SHIFT_LEFT_ALL(bits, 2), 0x30));
-        struct vi4 q2 = or_all(high_nibbles(v), and_all(bits, 0x30));
-        struct vi4 q3 = or_all(high_nibbles(w), and_all(SHIFT_RIGHT_ALL(bits, 2), 0x30));
-        put_codes(sink, quad, q0, -32, 63, quad / 4);
-        put_codes(sink, quad + 8, q1, -32, 63, (quad + 8) / 4);
-        put_codes(sink, quad + 16, q2, -32, 63, (quad + 16) / 4);
-        put_codes(sink, quad + 24, q3, -32, 63, (quad + 24) / 4);
+        struct vi4 v = rows_load16(rows, ql);
+        put_codes(sink, quad, or_all(low_nibbles(v), and_all(SHIFT_LEFT_ALL(bits, 4), 0x30)), -32, 63,
+                  quad / 4);
+        put_codes(sink, quad + 16, or_all(high_nibbles(v), and_all(bits, 0x30)), -32, 63, (quad + 16) / 4);
+        v = rows_load16(rows, ql + 32);
+        put_codes(sink, quad + 8, or_all(low_nibbles(v), and_all(SHIFT_LEFT_ALL(bits, 2), 0x30)), -32, 63,
+                  (quad + 8) / 4);
+        put_codes(sink, quad + 24, or_all(high_nibbles(v), and_all(SHIFT_RIGHT_ALL(bits, 2), 0x30)), -32, 63,
+                  (quad + 24) / 4);
     }
 }
 
