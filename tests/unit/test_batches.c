@@ -408,7 +408,7 @@ static void test_refusals(void **state)
     REFUSED("holdout", .length = 8, .holdout = 1);
     REFUSED("held_out", .length = 8, .held_out = true);
     REFUSED("skip_long", .length = 8, .skip_long = true, .packing = MILLET_PACK_SEQUENTIAL);
-    REFUSED("", .length = 8, .holdout = 10, .held_out = true); /* three documents: none is the tenth */
+    REFUSED("holdout", .length = 8, .holdout = 10, .held_out = true); /* three documents: none is the tenth */
     part.weight = -1;
     REFUSED("weight", .length = 8);
 #undef REFUSED
