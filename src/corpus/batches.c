@@ -146,7 +146,7 @@ static millet_status no_rows(const struct millet_cache *cache, const millet_batc
 {
     unsigned long long n = cache->trailer.n_documents;
     if (o->holdout && n < (unsigned long long)o->holdout)
-        return mlt_fail_at(err, MILLET_BAD_ARGUMENT, cache->path, NULL, MILLET_NO_OFFSET,
+        return mlt_fail_at(err, MILLET_BAD_ARGUMENT, cache->path, "holdout", MILLET_NO_OFFSET,
                            "has %llu documents, of which every %d. was to be held out", n, o->holdout);
     return mlt_fail_at(err, MILLET_BAD_ARGUMENT, cache->path, NULL, MILLET_NO_OFFSET,
                        "none of its %llu documents fits into rows of %d positions", n, o->length);
