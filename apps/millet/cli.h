@@ -124,8 +124,8 @@ bool cli_progress_callback(void *label, double fraction);
 extern volatile int cli_interrupted;
 void cli_catch_interrupt(void);
 
-/* Reads all of a file, or of stdin (path NULL); *text is released with free. False, after a message, when it
- * cannot be read. */
+/* Reads all of a file, or of stdin (path NULL); *text has a NUL behind its end and is released with free.
+ * False, after a message, when it cannot be read. */
 bool cli_read_text(const char *path, char **text, size_t *length);
 
 /* Parses "1,5,7" (or blanks between) into *ids, released with free. False with a usage message printed. */

@@ -206,6 +206,7 @@ bool cli_read_text(const char *path, char **text, size_t *length)
     }
     if (path && file) fclose(file);
     if (!good) return false;
+    data[size] = 0; /* there is room: what is full grows */
     *text = data;
     *length = size;
     return true;

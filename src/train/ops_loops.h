@@ -240,7 +240,7 @@ INLINE vreal finished_score(const struct mlt_attention *s, vreal x)
 
 INLINE vreal larger(vreal a, vreal b)
 {
-    vreal m;
+    vreal m = a;
     for (int i = 0; i < LANES; i++)
         m[i] = a[i] > b[i] ? a[i] : b[i];
     return m;
