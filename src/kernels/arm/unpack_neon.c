@@ -21,6 +21,7 @@ MLT_INLINE void unpack_block32(const uint8_t *const rows[MLT_PANEL_ROWS], int64_
     panel->columns = columns;
     panel->kind = MLT_PANEL_BLOCK32;
     panel->has_min = read_m != NULL;
+    panel->bias = 0;
     panel->q_low = q_low;
     panel->q_high = q_high;
     size_t offset = (size_t)column / 32 * block_bytes;

@@ -355,6 +355,7 @@ MLT_INLINE void unpack_super(const uint8_t *const rows[MLT_PANEL_ROWS], int64_t 
     panel->columns = MLT_QK_K;
     panel->kind = kind;
     panel->has_min = has_min;
+    panel->bias = 0;
     panel->q_low = q_low;
     panel->q_high = q_high;
     size_t offset = (size_t)column / MLT_QK_K * block_bytes;
