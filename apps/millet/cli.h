@@ -87,15 +87,16 @@ struct cli_model_options {
     const char *tokenizer;
 };
 struct cli_session_options {
-    int32_t ctx, threads, batch;
+    int32_t ctx, batch;
     const char *cache, *cpu;
     bool exact_activations;
 };
 
 extern struct cli_model_options cli_model;
 extern struct cli_session_options cli_session;
+extern int32_t cli_threads;
 extern bool cli_json;
-extern const struct cli_option cli_model_rows[], cli_session_rows[], cli_json_rows[];
+extern const struct cli_option cli_model_rows[], cli_session_rows[], cli_threads_rows[], cli_json_rows[];
 
 /* Opens a model of any layout; on failure the error has been printed and NULL is returned. */
 millet_model *cli_open_model(const char *path);

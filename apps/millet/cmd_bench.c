@@ -137,8 +137,8 @@ static int run(int n_operands, char **operands)
     return code;
 }
 
-static const struct cli_option *const groups[] = {rows,           cli_speculation_rows, cli_session_rows,
-                                                  cli_model_rows, cli_json_rows,        NULL};
+static const struct cli_option *const groups[] = {
+    rows, cli_speculation_rows, cli_session_rows, cli_threads_rows, cli_model_rows, cli_json_rows, NULL};
 
 const struct cli_verb cli_verb_bench = {
     .name = "bench",

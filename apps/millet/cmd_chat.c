@@ -293,7 +293,8 @@ static int run(int n_operands, char **operands)
 }
 
 static const struct cli_option *const groups[] = {
-    rows, cli_generation_rows, cli_speculation_rows, cli_session_rows, cli_model_rows, NULL};
+    rows, cli_generation_rows, cli_speculation_rows, cli_session_rows, cli_threads_rows, cli_model_rows,
+    NULL};
 
 const struct cli_verb cli_verb_chat = {
     .name = "chat",

@@ -6,7 +6,6 @@
 static struct {
     const char *output, *type, *output_type, *embedding_type;
     struct cli_list keep;
-    int32_t threads;
     float split;
     bool uniform, allow_requantize, tensors;
 } arguments;
@@ -58,13 +57,6 @@ static const struct cli_option rows[] = {
      .kind = CLI_FLAG,
      .target = &arguments.tensors,
      .help = "list what became of every tensor"},
-    {.name = "threads",
-     .letter = 't',
-     .argument = "N",
-     .kind = CLI_INT,
-     .target = &arguments.threads,
-     .max = 256,
-     .help = "threads; 0: one for each CPU"},
     {0},
 };
 
@@ -126,7 +118,7 @@ static int run(int n_operands, char **operands)
     options.n_keep = arguments.keep.count;
     options.tokenizer_path = cli_model.tokenizer;
     options.split_bytes = (uint64_t)((double)arguments.split * 1e9);
-    options.n_threads = arguments.threads;
+    options.n_threads = cli_threads;
     options.uniform = arguments.uniform;
     options.allow_requantize = arguments.allow_requantize;
     options.progress = cli_progress_callback;
@@ -150,7 +142,8 @@ static int run(int n_operands, char **operands)
     return code;
 }
 
-static const struct cli_option *const groups[] = {rows, cli_model_rows, cli_json_rows, NULL};
+static const struct cli_option *const groups[] = {rows, cli_threads_rows, cli_model_rows, cli_json_rows,
+                                                  NULL};
 
 const struct cli_verb cli_verb_compact = {
     .name = "compact",

@@ -8,7 +8,6 @@
 
 static struct {
     const char *tokenizer, *folder;
-    int32_t threads;
     uint64_t document;
 } arguments;
 
@@ -31,13 +30,6 @@ static const struct cli_option rows[] = {
      .kind = CLI_U64,
      .target = &arguments.document,
      .help = "show: which document, from 0"},
-    {.name = "threads",
-     .letter = 't',
-     .argument = "N",
-     .kind = CLI_INT,
-     .target = &arguments.threads,
-     .max = 256,
-     .help = "threads; 0: one for each CPU. The cache is the same with each number"},
     {0},
 };
 
@@ -57,7 +49,7 @@ static int build_one(const millet_tokenizer *tokenizer, const char *source, json
     char *path = cli_cache_path(source, arguments.folder, 1);
     if (!path) return cli_fail_text("out of memory");
     millet_cache_info info;
-    int code = cli_build_cache(tokenizer, source, path, arguments.threads, &info);
+    int code = cli_build_cache(tokenizer, source, path, cli_threads, &info);
     if (code == CLI_OK && list)
         json_array_append_new(list, info_json(path, &info));
     else if (code == CLI_OK)
@@ -178,7 +170,8 @@ static int run(int n_operands, char **operands)
                      nearest ? nearest : "build");
 }
 
-static const struct cli_option *const groups[] = {rows, cli_source_rows, cli_model_rows, cli_json_rows, NULL};
+static const struct cli_option *const groups[] = {rows,           cli_source_rows, cli_threads_rows,
+                                                  cli_model_rows, cli_json_rows,   NULL};
 
 const struct cli_verb cli_verb_corpus = {
     .name = "corpus",

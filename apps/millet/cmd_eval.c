@@ -6,7 +6,7 @@
 
 static struct {
     const char *text, *base;
-    int32_t ctx, overlap, max_tokens, batch, threads;
+    int32_t ctx, overlap, max_tokens, batch;
     const char *cache, *base_cache;
     bool second_half, exact_activations, special;
 } arguments;
@@ -52,13 +52,6 @@ static const struct cli_option rows[] = {
      .kind = CLI_FLAG,
      .target = &arguments.special,
      .help = "recognise special tokens that are written in the text"},
-    {.name = "threads",
-     .letter = 't',
-     .argument = "N",
-     .kind = CLI_INT,
-     .target = &arguments.threads,
-     .max = 256,
-     .help = "threads; 0: one for each CPU"},
     {.name = "batch",
      .argument = "N",
      .kind = CLI_INT,
@@ -152,7 +145,7 @@ static int evaluate(const char *path, const millet_model *model, const millet_mo
     options.second_half = arguments.second_half;
     options.max_tokens = arguments.max_tokens;
     options.n_batch = arguments.batch;
-    options.n_threads = arguments.threads;
+    options.n_threads = cli_threads;
     options.cache_type = cli_cache_type(arguments.cache);
     options.base_cache_type = cli_cache_type(arguments.base_cache ? arguments.base_cache : arguments.cache);
     options.exact_activations = arguments.exact_activations;
@@ -198,7 +191,8 @@ static int run(int n_operands, char **operands)
     return status;
 }
 
-static const struct cli_option *const groups[] = {rows, cli_model_rows, cli_json_rows, NULL};
+static const struct cli_option *const groups[] = {rows, cli_threads_rows, cli_model_rows, cli_json_rows,
+                                                  NULL};
 
 const struct cli_verb cli_verb_eval = {
     .name = "eval",

@@ -10,7 +10,7 @@ static struct {
     const char *kind, *output, *json_output, *pre, *pattern, *bos, *eos, *pad, *separator, *template_file,
         *name, *normalization;
     struct cli_list special;
-    int32_t vocabulary, max_length, threads;
+    int32_t vocabulary, max_length;
     uint64_t min_frequency, max_bytes;
     float coverage;
     bool digits, prefix_space, add_bos, lines;
@@ -139,13 +139,6 @@ static const struct cli_option rows[] = {
      .kind = CLI_FLAG,
      .target = &arguments.lines,
      .help = "measure: every line is a text of its own, and ends of lines do not count"},
-    {.name = "threads",
-     .letter = 't',
-     .argument = "N",
-     .kind = CLI_INT,
-     .target = &arguments.threads,
-     .max = 256,
-     .help = "threads; 0: one for each CPU. The result is the same with each number"},
     {0},
 };
 
@@ -201,7 +194,7 @@ static int train(int n_sources, char **sources)
     options.max_bytes = arguments.max_bytes;
     options.name = arguments.name;
     options.source.separator = arguments.separator;
-    options.n_threads = arguments.threads;
+    options.n_threads = cli_threads;
     options.progress = cli_progress_callback;
     static char label[] = "learning";
     options.context = label;
@@ -300,7 +293,8 @@ static int run(int n_operands, char **operands)
     return inspecting ? inspect(operands[1]) : measure(operands[1], n_operands - 2, operands + 2);
 }
 
-static const struct cli_option *const groups[] = {rows, cli_model_rows, cli_json_rows, NULL};
+static const struct cli_option *const groups[] = {rows, cli_threads_rows, cli_model_rows, cli_json_rows,
+                                                  NULL};
 
 const struct cli_verb cli_verb_tokenizer = {
     .name = "tokenizer",

@@ -220,13 +220,6 @@ static const struct cli_option rows[] = {
      .kind = CLI_U64,
      .target = &options.seed,
      .help = "of new weights and of the order of the sequences (default 1)"},
-    {.name = "threads",
-     .letter = 't',
-     .argument = "N",
-     .kind = CLI_INT,
-     .target = &options.n_threads,
-     .max = 256,
-     .help = "threads; 0: one for each CPU"},
     {.name = "log",
      .argument = "FILE",
      .kind = CLI_STRING,
@@ -412,6 +405,7 @@ static int take_arguments(int n_operands, char **operands)
         return cli_usage("--new needs --tokenizer FILE: any checkpoint whose tokenizer the model shall have");
     if (n_operands == 1) options.model = operands[0];
     options.tokenizer_path = cli_model.tokenizer;
+    options.n_threads = cli_threads;
     if (arguments.optimizer && !strcmp(arguments.optimizer, "muon")) options.optimizer = MILLET_MUON;
     if (arguments.schedule && !strcmp(arguments.schedule, "wsd")) options.schedule = MILLET_WSD;
     if (arguments.schedule && !strcmp(arguments.schedule, "constant")) options.schedule = MILLET_CONSTANT;
@@ -478,7 +472,8 @@ static void set_defaults(void)
     options = millet_train_options_default();
 }
 
-static const struct cli_option *const groups[] = {rows, cli_source_rows, cli_model_rows, cli_json_rows, NULL};
+static const struct cli_option *const groups[] = {rows,           cli_source_rows, cli_threads_rows,
+                                                  cli_model_rows, cli_json_rows,   NULL};
 
 const struct cli_verb cli_verb_train = {
     .name = "train",

@@ -15,6 +15,7 @@
 
 struct cli_model_options cli_model;
 struct cli_session_options cli_session;
+int32_t cli_threads;
 bool cli_json;
 
 const struct cli_option cli_model_rows[] = {
@@ -35,14 +36,6 @@ const struct cli_option cli_session_rows[] = {
      .min = 0,
      .max = 1 << 24,
      .help = "positions of context; 0: what the model was trained for, at most 4096"},
-    {.name = "threads",
-     .letter = 't',
-     .argument = "N",
-     .kind = CLI_INT,
-     .target = &cli_session.threads,
-     .min = 0,
-     .max = 256,
-     .help = "threads; 0: one for each CPU"},
     {.name = "batch",
      .argument = "N",
      .kind = CLI_INT,
@@ -69,6 +62,17 @@ const struct cli_option cli_session_rows[] = {
     {0},
 };
 
+const struct cli_option cli_threads_rows[] = {
+    {.name = "threads",
+     .letter = 't',
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &cli_threads,
+     .max = 256,
+     .help = "threads; 0: one for each CPU"},
+    {0},
+};
+
 const struct cli_option cli_json_rows[] = {
     {.name = "json", .kind = CLI_FLAG, .target = &cli_json, .help = "print the result as JSON"},
     {0},
@@ -90,7 +94,7 @@ millet_session_options cli_session_options(void)
 {
     millet_session_options options = millet_session_options_default();
     options.n_ctx = cli_session.ctx;
-    options.n_threads = cli_session.threads;
+    options.n_threads = cli_threads;
     options.n_batch = cli_session.batch;
     options.cache_type = cli_cache_type(cli_session.cache);
     options.exact_activations = cli_session.exact_activations;

@@ -14,8 +14,8 @@
 
 enum {
     STEP_ROWS = MLT_MAX_PANELS * MLT_PANEL_ROWS, /* rows that a thread takes at a time */
-    MANY_TOKENS = MLT_FEW_TOKENS + 1, /* from here on panels are unpacked together and shared by the tokens */
-    MAX_PRODUCTS = 8,                 /* of one run */
+    MANY_TOKENS = 4,       /* from here on panels are unpacked together and shared by the tokens */
+    MAX_PRODUCTS = 8,      /* of one run */
     X_TILE_BYTES = 1 << 18 /* float inputs that stay in the second-level cache while rows pass by */
 };
 
@@ -166,7 +166,26 @@ static void unpack_panel(const struct mlt_kernels *kernels, const struct mlt_mat
     kernels->unpack[w->dtype](rows, column, columns, panel);
 }
 
-/* Few tokens: rows straight from memory where the level can. */
+bool mlt_rows_are_better(const struct mlt_kernels *kernels, mlt_dtype dtype, int64_t tokens)
+{
+    /* Rows are taken apart once for a few tokens or, where a level cannot do that, for each, and panels once
+     * for all. */
+    return kernels->few_rows[dtype] ? tokens <= MLT_FEW_TOKENS : kernels->rows[dtype] && tokens < MANY_TOKENS;
+}
+
+void mlt_rows_multiply(const struct mlt_kernels *kernels, mlt_dtype dtype,
+                       const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act, int tokens,
+                       float *y, int64_t ld)
+{
+    if (tokens > 1 && kernels->few_rows[dtype]) {
+        kernels->few_rows[dtype](rows, act, 0, tokens, y, ld);
+        return;
+    }
+    for (int t = 0; t < tokens; t++)
+        kernels->rows[dtype](rows, act, t, y + t * ld);
+}
+
+/* Few tokens: rows straight from memory. */
 static void multiply_rows(const struct run *run, const struct mlt_product *product, int64_t row, int64_t rows,
                           const struct mlt_act *act)
 {
@@ -176,11 +195,7 @@ static void multiply_rows(const struct run *run, const struct mlt_product *produ
         const uint8_t *bytes[MLT_PANEL_ROWS];
         panel_rows(w, r, bytes);
         float y[MLT_FEW_TOKENS][MLT_PANEL_ROWS];
-        if (run->tokens > 1 && kernels->few_rows[w->dtype])
-            kernels->few_rows[w->dtype](bytes, act, 0, (int)run->tokens, y[0], MLT_PANEL_ROWS);
-        else
-            for (int64_t t = 0; t < run->tokens; t++)
-                kernels->rows[w->dtype](bytes, act, t, y[t]);
+        mlt_rows_multiply(kernels, w->dtype, bytes, act, (int)run->tokens, y[0], MLT_PANEL_ROWS);
         for (int64_t t = 0; t < run->tokens; t++)
             memcpy(product->out + t * product->ld + r, y[t],
                    (size_t)MLT_MIN(row + rows - r, MLT_PANEL_ROWS) * sizeof(float));
@@ -258,7 +273,7 @@ static void multiply_step(const struct run *run, const struct mlt_product *produ
     const struct mlt_matmul *matmul = run->matmul;
     const struct mlt_matrix *w = product->w;
     int form = form_of(matmul, w->dtype);
-    if (form >= 0 && run->tokens < MANY_TOKENS && matmul->kernels->rows[w->dtype])
+    if (form >= 0 && mlt_rows_are_better(matmul->kernels, w->dtype, run->tokens))
         multiply_rows(run, product, row, rows, &run->act[form]);
     else if (form >= 0)
         multiply_quantized(run, product, row, rows, &run->act[form], scratch);
@@ -302,10 +317,10 @@ static void multiply_task(void *argument, int thread, int threads)
  * that run ahead of the work (prefetches reach two groups of sixteen rows further): what is fetched beyond a
  * piece's end is in vain, so pieces are long, but still several for each thread.
  */
-static int64_t rows_of_piece(int64_t rows, int64_t tokens, int threads)
+static int64_t rows_of_piece(int64_t rows, bool few_tokens, int threads)
 {
     enum { PIECES_PER_THREAD = 3 };
-    if (tokens >= MANY_TOKENS) return STEP_ROWS;
+    if (!few_tokens) return STEP_ROWS;
     int64_t share = rows / (threads * PIECES_PER_THREAD);
     return MLT_MAX((share + STEP_ROWS - 1) / STEP_ROWS * STEP_ROWS, STEP_ROWS);
 }
@@ -325,7 +340,9 @@ void mlt_matmul_run(struct mlt_matmul *matmul, const float *x, int64_t ldx, int6
     for (int i = 0; i < n_products; i++) {
         int form = form_of(matmul, products[i].w->dtype);
         if (form >= 0) run.needs[form] = true;
-        run.piece_rows[i] = rows_of_piece(products[i].w->rows, tokens, mlt_thread_pool_size(matmul->pool));
+        const bool few = tokens < MANY_TOKENS ||
+                         (form >= 0 && mlt_rows_are_better(matmul->kernels, products[i].w->dtype, tokens));
+        run.piece_rows[i] = rows_of_piece(products[i].w->rows, few, mlt_thread_pool_size(matmul->pool));
         run.pieces[i + 1] = run.pieces[i] + (products[i].w->rows + run.piece_rows[i] - 1) / run.piece_rows[i];
         work += products[i].w->rows * run.columns * tokens;
     }

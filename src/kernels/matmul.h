@@ -63,4 +63,14 @@ void mlt_matmul_close(struct mlt_matmul *matmul);
 void mlt_matmul_run(struct mlt_matmul *matmul, const float *x, int64_t ldx, int64_t tokens,
                     const struct mlt_product *products, int n_products);
 
+/*
+ * Whether sixteen rows are better multiplied with so many tokens straight from their layout, by
+ * mlt_rows_multiply, than by way of panels.
+ */
+bool mlt_rows_are_better(const struct mlt_kernels *kernels, mlt_dtype dtype, int64_t tokens);
+/* Row r times tokens [0, tokens) of act to y[t * ld + r], where mlt_rows_are_better. */
+void mlt_rows_multiply(const struct mlt_kernels *kernels, mlt_dtype dtype,
+                       const uint8_t *const rows[MLT_PANEL_ROWS], const struct mlt_act *act, int tokens,
+                       float *y, int64_t ld);
+
 #endif

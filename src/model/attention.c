@@ -118,7 +118,7 @@ static void score_blocks(const struct mlt_forward *f, const struct scratch *scra
     }
     const struct mlt_act act = {
         size, 32, scratch->query, scratch->query_d, scratch->query_sums, scratch->query_reach};
-    const bool by_rows = heads <= MLT_FEW_TOKENS && kernels->rows[dtype];
+    const bool by_rows = mlt_rows_are_better(kernels, dtype, heads);
     const int64_t step = by_rows ? MLT_PANEL_ROWS : MLT_MAX_PANELS * MLT_PANEL_ROWS;
     for (int64_t i = 0; i < n; i += step) {
         const uint8_t *rows[MLT_MAX_PANELS * MLT_PANEL_ROWS];
@@ -126,13 +126,8 @@ static void score_blocks(const struct mlt_forward *f, const struct scratch *scra
         for (int64_t r = 0; r < panels * MLT_PANEL_ROWS; r++)
             rows[r] = keys + MLT_MIN(i + r, n - 1) * row_bytes;
         float *s = scratch->scores + i;
-        if (by_rows && heads > 1 && kernels->few_rows[dtype]) {
-            kernels->few_rows[dtype](rows, &act, 0, heads, s, stride);
-            continue;
-        }
         if (by_rows) {
-            for (int h = 0; h < heads; h++)
-                kernels->rows[dtype](rows, &act, h, s + h * stride);
+            mlt_rows_multiply(kernels, dtype, rows, &act, heads, s, stride);
             continue;
         }
         for (int h = 0; h < heads; h++)

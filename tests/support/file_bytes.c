@@ -350,3 +350,12 @@ struct file_bytes file_read(const char *path)
     fclose(file);
     return bytes;
 }
+
+bool files_are_same(const char *a, const char *b)
+{
+    struct file_bytes x = file_read(folder_path(a)), y = file_read(folder_path(b));
+    bool same = x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
+    bytes_free(&x);
+    bytes_free(&y);
+    return same;
+}

@@ -9,6 +9,7 @@
 #ifndef MLT_TEST_FILE_BYTES_H
 #define MLT_TEST_FILE_BYTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,6 +64,8 @@ const char *folder_path(const char *name);
 /* Writes and reads whole files; folder_count counts what is in the folder. */
 void file_write(const char *path, const struct file_bytes *bytes);
 struct file_bytes file_read(const char *path);
+/* Whether two files of the folder have the same bytes. */
+bool files_are_same(const char *a, const char *b);
 int folder_count(void);
 
 #endif

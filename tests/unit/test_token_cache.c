@@ -295,15 +295,6 @@ static void test_failures(void **state)
     expect_failure("a.txt", bpe, &options, MILLET_CANCELLED, "stopped");
 }
 
-static bool same_files(const char *a, const char *b)
-{
-    struct file_bytes x = file_read(folder_path(a)), y = file_read(folder_path(b));
-    bool same = x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
-    bytes_free(&x);
-    bytes_free(&y);
-    return same;
-}
-
 static void test_threads(void **state)
 {
     (void)state;
@@ -317,7 +308,7 @@ static void test_threads(void **state)
             build("many.txt", threads == 1 ? "first.tokens" : "other.tokens", bpe, &options, &info);
         assert_true(info.n_documents > 1000);
         millet_cache_close(&cache);
-        if (threads > 1) assert_true(same_files("first.tokens", "other.tokens"));
+        if (threads > 1) assert_true(files_are_same("first.tokens", "other.tokens"));
     }
 }
 

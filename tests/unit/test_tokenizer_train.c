@@ -193,15 +193,6 @@ static void test_unigram_files(void **state)
     }
 }
 
-static bool same_files(const char *a, const char *b)
-{
-    struct file_bytes x = file_read(folder_path(a)), y = file_read(folder_path(b));
-    bool same = x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
-    bytes_free(&x);
-    bytes_free(&y);
-    return same;
-}
-
 static void test_threads(void **state)
 {
     (void)state;
@@ -212,7 +203,7 @@ static void test_threads(void **state)
             options.vocabulary = 450;
             options.n_threads = threads;
             train(&options, threads == 1 ? "first.gguf" : "other.gguf", NULL);
-            if (threads > 1) assert_true(same_files("first.gguf", "other.gguf"));
+            if (threads > 1) assert_true(files_are_same("first.gguf", "other.gguf"));
         }
 }
 

@@ -10,5 +10,4 @@ void mlt_avx512_vnni_blocks256(struct mlt_kernels *table)
 {
     set_unpack256(table);
     set_rows256(table);
-    table->biased = true;
 }
