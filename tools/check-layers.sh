@@ -9,7 +9,7 @@ BEGIN {
     may["tensor"] = may["net"] = "base"
     may["kernels"] = may["format"] = may["tokenizer"] = "base tensor"
     may["import"] = "base tensor format"
-    may["corpus"] = "base tensor format tokenizer import model"
+    may["corpus"] = "base tensor format tokenizer import"
     may["model"] = "base tensor kernels format tokenizer"
     engine = may["model"] " model"
     may["generate"] = may["speech"] = engine
@@ -33,6 +33,7 @@ BEGIN {
     if (!(room in may)) { print FILENAME ":" FNR ": the room " room " has no row in this script"; bad = 1; next }
     if (index(" " may[room] " ", " " target " ") == 0) {
         if (room == "assistant" && $0 ~ /generate\/backend\.h/) next
+        if (room == "corpus" && $0 ~ /model\/vocabulary\.h/) next
         print FILENAME ":" FNR ": " room " may not include " target; bad = 1
     }
 }
