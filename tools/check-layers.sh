@@ -15,7 +15,8 @@ BEGIN {
     may["generate"] = may["speech"] = engine
     may["train"] = engine " import corpus"
     may["compact"] = engine " import train corpus generate"
-    may["eval"] = may["measure"] = engine " generate"
+    may["eval"] = engine " generate corpus import"
+    may["measure"] = engine " generate"
     may["cloud"] = may["serve"] = "base net generate"
     may["assistant"] = "base"
     may["apps"] = ""

@@ -1,4 +1,6 @@
-/* millet eval: perplexity, and divergence from another model. SPDX-License-Identifier: Apache-2.0 */
+/* millet eval: perplexity, divergence from another model, understanding of commands. SPDX-License-Identifier:
+ * Apache-2.0 */
+#include "eval_nlu.h"
 #include "verbs.h"
 
 #include <stdlib.h>
@@ -175,7 +177,9 @@ static int evaluate(const char *path, const millet_model *model, const millet_mo
 
 static int run(int n_operands, char **operands)
 {
-    (void)n_operands;
+    if (strcmp(operands[0], "nlu") == 0)
+        return cli_eval_nlu(n_operands - 1, operands + 1, arguments.exact_activations);
+    if (n_operands > 1) return cli_usage("one MODEL is evaluated at a time; %s is too much", operands[1]);
     int status = CLI_FAILED;
     char *text = NULL;
     size_t length = 0;
@@ -191,24 +195,29 @@ static int run(int n_operands, char **operands)
     return status;
 }
 
-static const struct cli_option *const groups[] = {rows, cli_threads_rows, cli_model_rows, cli_json_rows,
-                                                  NULL};
+static const struct cli_option *const groups[] = {rows,           cli_eval_nlu_rows, cli_threads_rows,
+                                                  cli_model_rows, cli_json_rows,     NULL};
 
 const struct cli_verb cli_verb_eval = {
     .name = "eval",
-    .summary = "perplexity of a text, and divergence from another model",
-    .operands = "MODEL",
+    .summary = "perplexity of a text, divergence from another model, understanding of commands",
+    .operands = "MODEL | nlu MODEL FILE.jsonl...",
     .min_operands = 1,
-    .max_operands = 1,
+    .max_operands = 4096,
     .description =
         "Puts a text before a model in windows and measures how well it predicts each token. With --base it "
         "also "
         "measures how far its predictions are from those of the other model, token by token: "
         "Kullback-Leibler "
         "divergence, how often both prefer the same token, and how the probability of the text changes. "
-        "Intervals are 95% confidence.",
+        "Intervals are 95% confidence.\n\n"
+        "eval nlu measures how well a model that was trained for it understands commands: for each file of "
+        "records ({\"text\", \"intent\", \"slots\"}) the share of right intents, F1 of the slots, the "
+        "share of utterances that are all right, and, where some belong to no skill, how many of those are "
+        "rejected.",
     .examples = "millet eval model.gguf --text t.txt\tperplexity\n"
-                "millet eval small.gguf --base model.gguf --text t.txt --json\twhat compacting lost",
+                "millet eval small.gguf --base model.gguf --text t.txt --json\twhat compacting lost\n"
+                "millet eval nlu nano.gguf dev.jsonl\tunderstanding",
     .options = groups,
     .run = run,
 };

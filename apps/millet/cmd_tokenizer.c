@@ -8,7 +8,7 @@
 
 static struct {
     const char *kind, *output, *json_output, *pre, *pattern, *bos, *eos, *pad, *separator, *template_file,
-        *name, *normalization;
+        *name, *normalization, *special_file;
     struct cli_list special;
     int32_t vocabulary, max_length;
     uint64_t min_frequency, max_bytes;
@@ -51,6 +51,11 @@ static const struct cli_option rows[] = {
      .target = &arguments.special,
      .help = "a control token, several times; they get the first ids. Without: <|endoftext|>, or <s> and "
              "</s> in unigram"},
+    {.name = "special-file",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.special_file,
+     .help = "more control tokens, one a line, which follow those of --special"},
     {.name = "bos",
      .argument = "TEXT",
      .kind = CLI_STRING,
@@ -167,18 +172,38 @@ static int print_training(const millet_tokenizer_training *r, double seconds)
     return CLI_OK;
 }
 
-static int train(int n_sources, char **sources)
+/* The control tokens of --special and --special-file. */
+struct special_tokens {
+    const char **texts;
+    size_t count;
+    char *file; /* what the texts of the file point into */
+};
+
+static int read_special(struct special_tokens *special)
 {
-    if (n_sources == 0)
-        return cli_usage("TEXT is missing; the form is: millet tokenizer train TEXT... -o FILE");
-    if (!arguments.output && !arguments.json_output)
-        return cli_usage("-o FILE is missing: the GGUF file to write");
+    size_t length = 0, lines = 0;
+    if (arguments.special_file && !cli_read_text(arguments.special_file, &special->file, &length))
+        return CLI_FAILED;
+    for (size_t i = 0; i < length; i++)
+        lines += special->file[i] == '\n';
+    special->texts = calloc(arguments.special.count + lines + 1, sizeof *special->texts);
+    if (!special->texts) return cli_fail_text("out of memory");
+    for (size_t i = 0; i < arguments.special.count; i++)
+        special->texts[special->count++] = arguments.special.items[i];
+    char *rest = special->file;
+    for (char *line; rest && (line = strsep(&rest, "\r\n"));)
+        if (*line) special->texts[special->count++] = line;
+    return CLI_OK;
+}
+
+static int train_with(const struct special_tokens *special, int n_sources, char **sources)
+{
     millet_tokenizer_train_options options = millet_tokenizer_train_options_default();
     bool unigram = arguments.kind && strcmp(arguments.kind, "unigram") == 0;
     options.kind = unigram ? MILLET_TOKENIZER_UNIGRAM : MILLET_TOKENIZER_BPE;
     options.vocabulary = arguments.vocabulary;
-    options.special = arguments.special.count ? arguments.special.items : NULL;
-    options.n_special = arguments.special.count;
+    options.special = special->count ? special->texts : NULL;
+    options.n_special = special->count;
     options.bos = arguments.bos;
     options.eos = arguments.eos;
     options.pad = arguments.pad;
@@ -198,19 +223,11 @@ static int train(int n_sources, char **sources)
     options.progress = cli_progress_callback;
     static char label[] = "learning";
     options.context = label;
+    size_t length;
     char *template = NULL;
-    if (arguments.template_file) {
-        size_t length;
-        if (!cli_read_text(arguments.template_file, &template, &length)) return CLI_FAILED;
-        char *ended = realloc(template, length + 1);
-        if (!ended) {
-            free(template);
-            return cli_fail_text("out of memory");
-        }
-        template = ended;
-        template[length] = 0;
-        options.chat_template = template;
-    }
+    if (arguments.template_file && !cli_read_text(arguments.template_file, &template, &length))
+        return CLI_FAILED;
+    options.chat_template = template;
     millet_tokenizer_training result;
     millet_error err;
     cli_catch_interrupt();
@@ -223,6 +240,20 @@ static int train(int n_sources, char **sources)
     if (status == MILLET_CANCELLED) return cli_fail_text("interrupted; nothing was written");
     if (status != MILLET_OK) return cli_fail(&err);
     return print_training(&result, cli_seconds() - began);
+}
+
+static int train(int n_sources, char **sources)
+{
+    if (n_sources == 0)
+        return cli_usage("TEXT is missing; the form is: millet tokenizer train TEXT... -o FILE");
+    if (!arguments.output && !arguments.json_output)
+        return cli_usage("-o FILE is missing: the GGUF file to write");
+    struct special_tokens special = {0};
+    int status = read_special(&special);
+    if (status == CLI_OK) status = train_with(&special, n_sources, sources);
+    free(special.texts);
+    free(special.file);
+    return status;
 }
 
 static int inspect(const char *path)

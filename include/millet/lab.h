@@ -220,6 +220,48 @@ MILLET_API millet_status millet_divergence_measure(const millet_model *base, con
                                                    const millet_eval_options *options,
                                                    millet_divergence *result, millet_error *err);
 
+/*
+ * Understanding commands (millet/understand.h), measured on records of JSONL: {"text", "intent", "slots":
+ * [{"name", "start", "end"}], "set"} with byte offsets into the text. Other members do not count.
+ */
+typedef struct millet_nlu_options {
+    const millet_allocator *allocator; /* NULL: the model's */
+    const char *set;                   /* a set of the model; NULL: what the records say */
+    const char *outside;               /* the intent of what is outside of all skills; NULL: "oos" */
+    double outside_cost;               /* of the accuracy within, to reject what is outside; 0: 0.02 */
+    const char *predictions; /* a JSONL file to write: each record with what was understood; NULL: none */
+    int32_t n_threads;
+    bool exact_activations;
+    millet_progress_callback *progress; /* NULL: none */
+    void *context;
+} millet_nlu_options;
+
+typedef struct millet_nlu_scores {
+    char set[64];
+    int64_t n_records;
+    int64_t n_inside, n_outside; /* utterances of an intent, and of none */
+    millet_interval intent;      /* share of the former whose most probable intent (but for the outside one)
+                                    is right */
+    /*
+     * What is outside is rejected where the most probable intent's probability is below a threshold: the
+     * greatest that costs `outside_cost` of the accuracy on these records. NAN where there is none outside.
+     */
+    double threshold, intent_at_threshold;
+    millet_interval outside_recall;
+    /* Slots: name and both ends must be right (Tjong Kim Sang and De Meulder, 2003). */
+    int64_t n_slots, n_found, n_right;
+    double slot_precision, slot_recall, slot_f1; /* NAN where the records have no slots */
+    millet_interval whole; /* share of all utterances inside whose intent and slots are all right */
+} millet_nlu_scores;
+
+/*
+ * Measures on a file. Errors: those of reading a source (BAD_FORMAT names the line), BAD_ARGUMENT (records of
+ * two sets; an option), NOT_FOUND (the model has no such set), UNSUPPORTED, CANCELLED, NO_MEMORY.
+ */
+MILLET_API millet_status millet_nlu_measure(const millet_model *model, const char *path,
+                                            const millet_nlu_options *options, millet_nlu_scores *scores,
+                                            millet_error *err);
+
 #ifdef __cplusplus
 }
 #endif

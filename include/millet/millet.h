@@ -248,8 +248,17 @@ MILLET_API millet_status millet_eval(millet_session *session, const millet_item 
                                      millet_error *err);
 
 /*
- * Row `index` of the logits that the last millet_eval was asked for, in the order of its items: n_vocab
- * floats, owned by the session, valid until its next call. NULL when index is out of range.
+ * As millet_eval, but the tokens see each other in both directions (those of the same sequence), as a model
+ * that was trained with prefixes wants it: for labels at every token of a text, and for what follows it. They
+ * are computed together: at most n_batch. What is computed later sees them as any others.
+ */
+MILLET_API millet_status millet_eval_prefix(millet_session *session, const millet_item *items, int32_t count,
+                                            millet_error *err);
+
+/*
+ * Row `index` of the logits that the last millet_eval (or millet_eval_prefix) was asked for, in the order of
+ * its items: n_vocab floats, owned by the session, valid until its next call. NULL when index is out of
+ * range.
  */
 MILLET_API const float *millet_logits(const millet_session *session, int32_t index);
 

@@ -73,6 +73,11 @@ millet_interval mlt_share_interval(const struct mlt_mean *mean)
     double p = mlt_mean_value(mean), error = mlt_mean_error(mean), n = (double)mean->n;
     /* Independent tokens would have the error sqrt(p (1 - p) / n). */
     if (error * error * n > p * (1 - p)) n = p * (1 - p) / (error * error);
+    return mlt_wilson_interval(p, n);
+}
+
+millet_interval mlt_wilson_interval(double p, double n)
+{
     const double z = 1.959963984540054;
     double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
     double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);

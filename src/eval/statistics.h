@@ -36,6 +36,9 @@ millet_interval mlt_mean_interval(const struct mlt_mean *mean);
  */
 millet_interval mlt_share_interval(const struct mlt_mean *mean);
 
+/* The same for a share p of n independent ones. */
+millet_interval mlt_wilson_interval(double p, double n);
+
 /* The interval of e^x. */
 millet_interval mlt_interval_exp(millet_interval interval);
 

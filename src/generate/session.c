@@ -291,6 +291,31 @@ millet_status millet_eval(millet_session *session, const millet_item *items, int
     return MILLET_OK;
 }
 
+millet_status millet_eval_prefix(millet_session *session, const millet_item *items, int32_t count,
+                                 millet_error *err)
+{
+    MLT_TRY(check_items(session, items, count, err));
+    if (count > session->options.n_batch)
+        return mlt_fail(err, MILLET_BAD_ARGUMENT,
+                        "%d tokens that see each other are computed together; the session was opened with "
+                        "n_batch %d",
+                        count, session->options.n_batch);
+    for (int32_t s = 0; s < session->options.n_sequences; s++)
+        session->given[s] = mlt_forward_length(session->forward, s);
+    session->n_rows = 0;
+    struct computation c = {.session = session};
+    for (int32_t i = 0; i < count; i++) /* what is missing before them is computed first */
+        catch_up(&c, items[i].sequence, session->length[items[i].sequence]);
+    flush(&c);
+    if (count == 0) return MILLET_OK;
+    for (int32_t i = 0; i < count; i++) {
+        mlt_session_append(session, items[i].sequence, &items[i].token, 1);
+        session->n_rows += items[i].logits;
+    }
+    mlt_forward_run_prefix(session->forward, items, count, session->n_rows ? session->logits : NULL);
+    return MILLET_OK;
+}
+
 const float *millet_logits(const millet_session *session, int32_t index)
 {
     if (index < 0 || index >= session->n_rows) return NULL;

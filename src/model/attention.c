@@ -167,8 +167,8 @@ static mlt_mix_kernel *mix_for(const struct mlt_kernels *kernels, mlt_dtype dtyp
  * `rows` rows that follow each other in one sequence and see it from the same position on, and for each of
  * them `heads` query heads from `head` on, which share a key head. To the kernels all of these are heads that
  * share keys, of a history as long as the last row's: a key is loaded and converted once for them. Scores of
- * positions after a row's own are replaced by weights of zero. A sum that goes on with 0 * v keeps its bits
- * for every finite v, so a row's result does not depend on the tile that it is in.
+ * positions after what a row sees are replaced by weights of zero. A sum that goes on with 0 * v keeps its
+ * bits for every finite v, so a row's result does not depend on the tile that it is in.
  */
 static void attend_tile(const struct mlt_forward *f, const struct scratch *scratch, int64_t row, int64_t rows,
                         int64_t head, int64_t heads)
@@ -177,7 +177,7 @@ static void attend_tile(const struct mlt_forward *f, const struct scratch *scrat
     const struct mlt_kernels *kernels = f->kernels;
     const mlt_dtype dtype = f->cache.dtype;
     int32_t kv_head = (int32_t)(head / group_size(c)), begin = first_position(f, row);
-    int64_t n = f->position[row + rows - 1] + 1 - begin, stride = scores_stride(f->options.n_ctx);
+    int64_t n = f->seen[row + rows - 1] - begin, stride = scores_stride(f->options.n_ctx);
     const uint8_t *keys = mlt_kv_cache_keys(&f->cache, f->layer, f->sequence[row], kv_head);
     const uint8_t *values = mlt_kv_cache_values(&f->cache, f->layer, f->sequence[row], kv_head);
     keys += (uint64_t)begin * mlt_dtype_row_bytes(dtype, c->head_size);
@@ -194,7 +194,7 @@ static void attend_tile(const struct mlt_forward *f, const struct scratch *scrat
     int all = (int)(rows * heads);
     score(f, scratch, tile_q, all, keys, n);
     for (int64_t r = 0; r < rows; r++) {
-        int64_t own = n - (rows - 1 - r);
+        int64_t own = f->seen[row + r] - begin;
         for (int64_t h = 0; h < heads; h++) {
             float *s = scratch->scores + (r * heads + h) * stride;
             if (c->attention_softcap > 0) kernels->softcap(s, own, c->attention_softcap);
@@ -259,7 +259,7 @@ void mlt_attention_run(struct mlt_forward *f)
     const struct mlt_config *c = &f->model->config;
     int64_t positions = 0;
     for (int32_t row = 0; row < f->rows; row++)
-        positions += f->position[row] + 1;
+        positions += f->seen[row];
     int64_t work = positions * c->n_heads * (c->head_size + c->value_size);
     mlt_thread_pool_run(work < MLT_WORTH_SHARING ? NULL : f->pool, attend_items, f);
 }

@@ -28,7 +28,7 @@ struct layout {
     uint64_t x, normed, branch, q, k, v, attended, gate, up, attention;
     uint64_t frequency[MLT_ROPE_TABLES], cosine[MLT_ROPE_TABLES], sine[MLT_ROPE_TABLES];
     uint64_t router, expert_weight, expert_chosen, expert_input, expert_output, expert_row, expert_row_weight;
-    uint64_t lengths, token, position, sequence, wanted, tile;
+    uint64_t lengths, token, position, seen, sequence, wanted, tile;
 };
 
 /* Reserves count * width elements on a cache line of their own; returns their offset. */
@@ -85,6 +85,7 @@ static void plan_layout(const struct mlt_config *c, const struct mlt_forward_opt
     l->lengths = reserve(l, o->n_sequences, 1, sizeof(int32_t));
     l->token = reserve(l, rows, 1, sizeof(int32_t));
     l->position = reserve(l, rows, 1, sizeof(int32_t));
+    l->seen = reserve(l, rows, 1, sizeof(int32_t));
     l->sequence = reserve(l, rows, 1, sizeof(int32_t));
     l->wanted = reserve(l, rows, 1, sizeof(int32_t));
     l->tile = reserve(l, rows + 1, 1, sizeof(int32_t));
@@ -119,6 +120,7 @@ static void assign_buffers(struct mlt_forward *f, const struct layout *l)
     f->lengths = AT(lengths);
     f->token = AT(token);
     f->position = AT(position);
+    f->seen = AT(seen);
     f->sequence = AT(sequence);
     f->wanted = AT(wanted);
     f->tile = AT(tile);
@@ -478,6 +480,7 @@ static void keep_wanted(struct mlt_forward *f)
         memcpy(f->normed + (size_t)i * n_embd, f->normed + (size_t)row * n_embd, n_embd * sizeof(float));
         memcpy(f->q + (size_t)i * n_q, f->q + (size_t)row * n_q, n_q * sizeof(float));
         f->position[i] = f->position[row];
+        f->seen[i] = f->seen[row];
         f->sequence[i] = f->sequence[row];
     }
     f->rows = f->n_wanted;
@@ -511,8 +514,9 @@ static void output(struct mlt_forward *f)
     if (c->logit_scale != 1 || c->logit_softcap > 0) mlt_thread_pool_run(f->pool, finish_share, f);
 }
 
-/* Makes the items rows, each at the next position of its sequence. */
-static void take_items(struct mlt_forward *f, const millet_item *items, int32_t count)
+/* Makes the items rows, each at the next position of its sequence; in a prefix each sees all that its
+ * sequence then has. */
+static void take_items(struct mlt_forward *f, const millet_item *items, int32_t count, bool prefix)
 {
     f->rows = count;
     f->n_wanted = 0;
@@ -522,9 +526,11 @@ static void take_items(struct mlt_forward *f, const millet_item *items, int32_t 
         f->position[i] = f->lengths[items[i].sequence]++;
         if (items[i].logits) f->wanted[f->n_wanted++] = i;
     }
+    for (int32_t i = 0; i < count; i++)
+        f->seen[i] = prefix ? f->lengths[f->sequence[i]] : f->position[i] + 1;
 }
 
-void mlt_forward_run(struct mlt_forward *f, const millet_item *items, int32_t count, float *logits)
+static void run(struct mlt_forward *f, const millet_item *items, int32_t count, bool prefix, float *logits)
 {
     const struct mlt_config *c = &f->model->config;
     f->logits = logits;
@@ -533,7 +539,7 @@ void mlt_forward_run(struct mlt_forward *f, const millet_item *items, int32_t co
         mlt_use_large_pages(f->matmul.block, f->matmul.bytes);
         f->large_pages = true;
     }
-    take_items(f, items, count);
+    take_items(f, items, count, prefix);
     mlt_for_rows(f, f->rows, embed);
     for (f->layer = 0; f->layer < c->n_layers; f->layer++) {
         const struct mlt_layer *layer = &f->model->weights.layers[f->layer];
@@ -547,6 +553,16 @@ void mlt_forward_run(struct mlt_forward *f, const millet_item *items, int32_t co
         feed_forward_branch(f);
     }
     if (f->rows > 0) output(f);
+}
+
+void mlt_forward_run(struct mlt_forward *f, const millet_item *items, int32_t count, float *logits)
+{
+    run(f, items, count, false, logits);
+}
+
+void mlt_forward_run_prefix(struct mlt_forward *f, const millet_item *items, int32_t count, float *logits)
+{
+    run(f, items, count, true, logits);
 }
 
 struct mlt_thread_pool *mlt_forward_pool(const struct mlt_forward *f)

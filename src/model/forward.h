@@ -40,6 +40,9 @@ void mlt_forward_close(struct mlt_forward **forward);
  * has checked tokens, sequences, room and the number of rows. Allocates nothing.
  */
 void mlt_forward_run(struct mlt_forward *forward, const millet_item *items, int32_t count, float *logits);
+/* The same, but each item also sees the later ones of its sequence (a prefix: Raffel et al., 2020). */
+void mlt_forward_run_prefix(struct mlt_forward *forward, const millet_item *items, int32_t count,
+                            float *logits);
 
 /* Its threads, to lend them; NULL where it works on the caller's alone. */
 struct mlt_thread_pool *mlt_forward_pool(const struct mlt_forward *forward);

@@ -56,6 +56,7 @@ struct mlt_forward {
 
     int32_t *lengths;                     /* [n_sequences] */
     int32_t *token, *position, *sequence; /* [B] of the rows */
+    int32_t *seen;                        /* [B] positions up to which a row sees, itself included */
     int32_t *wanted;                      /* [B] rows whose logits are wanted, ascending */
 
     /*

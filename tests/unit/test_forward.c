@@ -375,6 +375,59 @@ static void test_memory(void **state)
     millet_model_close(&model);
 }
 
+/* A prefix sees itself in both directions: as in the naive pass, whatever else is in the batch and on however
+ * many threads, after what came before it, and for what follows. */
+static void test_prefix(void **state)
+{
+    enum { BEFORE = 4, PREFIX = 9 };
+    const struct example *e = *state;
+    millet_model *model = toy_model_open(&e->toy);
+    int32_t tokens[N_TOKENS], others[N_TOKENS];
+    make_tokens(tokens, model, 1);
+    make_tokens(others, model, 2);
+    size_t width = (size_t)model->config.n_vocab, count = N_TOKENS * width;
+    float *logits = rows(model, N_TOKENS), *again = rows(model, N_TOKENS);
+    double *expected = malloc(count * sizeof *expected);
+    naive_forward_prefix(model, tokens, N_TOKENS, PREFIX, e->n_ctx, expected);
+    for (int32_t n_threads = 1; n_threads <= 3; n_threads++) {
+        struct mlt_forward *forward = open_forward(model, e->n_ctx, n_threads, e->cache ? e->cache : MLT_F32);
+        millet_item items[PREFIX + N_TOKENS];
+        int32_t n = 0;
+        for (int32_t i = 0; i < PREFIX; i++) {
+            items[n++] = (millet_item){tokens[i], 1, true};
+            if (n_threads > 1) items[n++] = (millet_item){others[i], 2, false};
+        }
+        mlt_forward_run_prefix(forward, items, n, logits);
+        append(forward, 1, tokens + PREFIX, N_TOKENS - PREFIX, logits + PREFIX * width);
+        if (n_threads == 1) {
+            memcpy(again, logits, count * sizeof *again);
+            double distance = relative_distance(logits, expected, count);
+            if (!(distance <= e->bound))
+                fail_msg("%s: distance %.3g, at most %.3g", e->name, distance, e->bound);
+        }
+        assert_same(again, logits, model, N_TOKENS, "a prefix");
+
+        /* After other tokens; and only the rows that are asked for. */
+        append(forward, 0, tokens, BEFORE, NULL);
+        for (int32_t i = 0; i < PREFIX; i++)
+            items[i] = (millet_item){tokens[BEFORE + i], 0, i == 2 || i == PREFIX - 1};
+        mlt_forward_run_prefix(forward, items, PREFIX, logits);
+        mlt_forward_truncate(forward, 0, BEFORE);
+        for (int32_t i = 0; i < PREFIX; i++)
+            items[i].logits = true;
+        float *all = rows(model, PREFIX);
+        mlt_forward_run_prefix(forward, items, PREFIX, all);
+        assert_same(all + 2 * width, logits, model, 1, "a row of a prefix");
+        assert_same(all + (PREFIX - 1) * width, logits + width, model, 1, "the last row of a prefix");
+        free(all);
+        mlt_forward_close(&forward);
+    }
+    free(expected);
+    free(logits);
+    free(again);
+    millet_model_close(&model);
+}
+
 /* Logits of every token of a text of n, computed in batches of `size`; the caller frees them. */
 static float *compute_long(const millet_model *model, mlt_dtype cache, int32_t n, int32_t size,
                            int32_t n_threads)
@@ -538,18 +591,16 @@ static void test_refusals(void **state)
 int main(void)
 {
     static struct example examples[MAX_EXAMPLES];
-    static char names[5 * MAX_EXAMPLES + 3][120];
-    static struct CMUnitTest tests[5 * MAX_EXAMPLES + 3];
+    static char names[6 * MAX_EXAMPLES + 3][120];
+    static struct CMUnitTest tests[6 * MAX_EXAMPLES + 3];
     size_t n_examples = make_examples(examples), n = 0;
     for (size_t i = 0; i < n_examples; i++) {
         static const struct {
             const char *name;
             CMUnitTestFunction function;
-        } kinds[] = {{"against naive", test_against_naive},
-                     {"invariance", test_invariance},
-                     {"levels", test_levels},
-                     {"sequences", test_sequences},
-                     {"memory", test_memory}};
+        } kinds[] = {
+            {"against naive", test_against_naive}, {"invariance", test_invariance}, {"levels", test_levels},
+            {"sequences", test_sequences},         {"prefix", test_prefix},         {"memory", test_memory}};
         for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
             snprintf(names[n], sizeof names[n], "%s, %s: %s", examples[i].toy.architecture, examples[i].name,
                      kinds[k].name);

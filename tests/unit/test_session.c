@@ -318,6 +318,44 @@ static void test_tokens_computed_late(void **state)
     free(rows);
 }
 
+/* A prefix is computed in one piece, after whatever was still to be computed before it. */
+static void test_prefix(void **state)
+{
+    (void)state;
+    enum { BEFORE = 3, PREFIX = 6 };
+    millet_error err;
+    millet_session *session = open_session((millet_session_options){.n_batch = PREFIX, .n_logits = PREFIX});
+    millet_session *plain = open_session((millet_session_options){.n_batch = PREFIX, .n_logits = PREFIX});
+    millet_item items[PREFIX + 1];
+    int32_t before[BEFORE];
+    for (int32_t i = 0; i < BEFORE; i++)
+        eval_one(plain, 0, before[i] = text(0, i), false);
+    mlt_session_append(session, 0, before, BEFORE); /* not computed */
+    for (int32_t i = 0; i <= PREFIX; i++)
+        items[i] = (millet_item){text(0, BEFORE + i), 0, true};
+    assert_int_equal(millet_eval_prefix(session, items, PREFIX + 1, &err), MILLET_BAD_ARGUMENT);
+    items[1].token = n_vocab;
+    assert_int_equal(millet_eval_prefix(session, items, PREFIX, &err), MILLET_BAD_ARGUMENT);
+    items[1].token = text(0, BEFORE + 1);
+    assert_int_equal(millet_sequence_length(session, 0), BEFORE);
+    assert_int_equal(millet_eval_prefix(session, items, 0, &err), MILLET_OK);
+    assert_int_equal(millet_eval_prefix(session, items, PREFIX, &err), MILLET_OK);
+    assert_int_equal(millet_eval_prefix(plain, items, PREFIX, &err), MILLET_OK);
+    size_t row = sizeof(float) * (size_t)n_vocab;
+    for (int32_t i = 0; i < PREFIX; i++)
+        assert_memory_equal(millet_logits(session, i), millet_logits(plain, i), row);
+    assert_int_equal(millet_sequence_length(session, 0), BEFORE + PREFIX);
+
+    /* Both directions: the first of them has seen what it does not see in a text. */
+    float first[1];
+    first[0] = millet_logits(session, 0)[0];
+    assert_int_equal(millet_sequence_truncate(plain, 0, BEFORE, &err), MILLET_OK);
+    assert_int_equal(millet_eval(plain, items, PREFIX, &err), MILLET_OK);
+    assert_true(millet_logits(plain, 0)[0] != first[0]);
+    millet_session_close(&session);
+    millet_session_close(&plain);
+}
+
 static void test_no_allocation_after_opening(void **state)
 {
     (void)state;
@@ -348,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_sequences_are_independent),
         cmocka_unit_test(test_failures_change_nothing),
         cmocka_unit_test(test_tokens_computed_late),
+        cmocka_unit_test(test_prefix),
         cmocka_unit_test(test_no_allocation_after_opening),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,0 +1,63 @@
+#!/bin/sh
+# From records to understanding: a tokenizer with control tokens from a file, a training, scores of `millet eval nlu`.
+. "$(dirname "$0")/support.sh"
+
+# Utterances of two intents, told apart by one word; rooms and things come in every combination but some that are kept.
+printf '%s\n' '<|end|>' '<|call|>' '<|O|>' '<|mask|>' '<|home|>' '<|call:home/on|>' '<|call:home/off|>' > special.txt
+for verb in on off; do
+    for thing in lamp fan radio heater blind; do
+        for room in kitchen bath hall attic garage; do
+            for form in 1 2 3; do
+                case $form in
+                1) text="turn $verb the $thing in the $room" ;;
+                2) text="$thing $verb in the $room please" ;;
+                3) text="in the $room the $thing should be $verb" ;;
+                esac
+                echo " $text" >> text.txt
+                case $thing-$room in
+                lamp-hall | fan-bath | radio-attic) echo "{\"text\": \"$text\", \"intent\": \"$verb\", \"set\": \"home\"}" >> dev.jsonl ;;
+                *) echo "{\"prompt\": \"<|home|> $text<|call|>\", \"completion\": \"<|call:home/$verb|>\", \"prefix\": true}" >> train.jsonl ;;
+                esac
+            done
+        done
+    done
+done
+echo '{"text": "Turn ON the LAMP in the hall ", "intent": "on", "set": "home"}' >> dev.jsonl
+echo '{"architecture": "llama", "layers": 2, "width": 48, "heads": 2, "feed_forward": 96, "context": 128}' > shape.json
+
+run 0 $MILLET tokenizer train text.txt -v 400 --special-file special.txt --eos '<|end|>' --separator '' -o tok.gguf --json
+equal "$(json special)" 7 'control tokens'
+run 1 $MILLET tokenizer train text.txt -v 400 --special-file missing.txt -o x.gguf
+run 0 $MILLET train --new shape.json --tokenizer tok.gguf -f train.jsonl --special -o nano.gguf -n 60 --rate 0.01 -b 4 -c 128 \
+    --optimizer muon --warmup 5 -t 1
+
+run 0 $MILLET eval nlu nano.gguf dev.jsonl -t 1 --predictions got.jsonl --json
+equal "$(json 0.set)" home set
+equal "$(json 0.records)" 19 records
+equal "$(json 0.inside)" 19 inside
+[ "$(json 0.intent.value | cut -c1)" = 1 ] || fail "not all intents are right: $(json 0.intent.value)"
+equal "$(wc -l < got.jsonl | tr -d ' ')" 19 predictions
+contains got.jsonl '"understood":{"intent":"o'
+run 0 $MILLET eval nlu nano.gguf dev.jsonl dev.jsonl
+contains out 'home                  19  100.00'
+equal "$(wc -l < out | tr -d ' ')" 3 'lines of the table'
+
+# Quantised it still understands.
+run 0 $MILLET compact nano.gguf -o small.gguf --type Q8_0
+run 0 $MILLET eval nlu small.gguf dev.jsonl --json
+[ "$(json 0.intent.value | cut -c1)" = 1 ] || fail "in Q8_0 not all intents are right: $(json 0.intent.value)"
+
+run 2 $MILLET eval nlu nano.gguf
+run 2 $MILLET eval nlu nano.gguf dev.jsonl dev.jsonl --predictions x
+run 2 $MILLET eval nano.gguf dev.jsonl
+run 1 $MILLET eval nlu nano.gguf missing.jsonl
+run 1 $MILLET eval nlu nano.gguf dev.jsonl --set garden
+contains err 'it has home'
+tiny plain.gguf || exit 1
+run 1 $MILLET eval nlu plain.gguf dev.jsonl
+contains err 'understand commands'
+echo '{"text": 5}' > bad.jsonl
+run 1 $MILLET eval nlu nano.gguf bad.jsonl --predictions kept
+contains err 'line 1'
+[ -e kept ] && fail 'predictions of a failed run'
+finish
