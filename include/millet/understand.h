@@ -66,9 +66,9 @@ typedef struct millet_understanding {
 } millet_understanding;
 
 /*
- * Understands an utterance as one of the set's. Capital letters of ASCII count as small ones, and white space
- * around the text does not count. What *result points to is valid until the next call. Errors: NOT_FOUND (the
- * set: names those there are), BAD_ARGUMENT (an utterance without a word), NO_MEMORY.
+ * Understands an utterance as one of the set's. Capital letters, white space and punctuation at the end do
+ * not count (docs/understand.md has the rules). What *result points to is valid until the next call. Errors:
+ * NOT_FOUND (the set: names those there are), BAD_ARGUMENT (an utterance without a word), NO_MEMORY.
  */
 MILLET_API millet_status millet_understand(millet_understander *understander, const char *set,
                                            const char *text, size_t length, millet_understanding *result,

@@ -6,6 +6,7 @@
 #include "millet/understand.h"
 
 #include "generate/session.h"
+#include "generate/utterance.h"
 #include "model/rope_math.h"
 
 #include <math.h>
@@ -306,43 +307,43 @@ static millet_status unknown_set(const struct millet_understander *u, const char
     return status;
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 /*
- * The tokens of text[0..length) as the model was trained on them: after a space, in small letters. Sets
- * items[1 ..], and of each token where it starts in the text. *n of them, at most max_tokens.
+ * The tokens of text[0..length) as the model was trained on them: spelled as utterance.h says, after a space.
+ * Sets items[1 ..], and for each token where it starts in the text; *n of them, at most max_tokens, 0 where
+ * there is no word.
  */
 static millet_status read_tokens(struct millet_understander *u, const char *text, size_t length, int32_t *n,
                                  bool *cut, millet_error *err)
 {
-    struct mlt_text spelled = {.allocator = &u->allocator};
+    const struct mlt_tokenizer *tokenizer = u->model->tokenizer;
     int32_t *ids = NULL;
-    size_t count = 0, at = 0;
-    millet_status status = mlt_text_append(&spelled, " ", 1, err);
-    if (!status) status = mlt_text_append(&spelled, text, length, err);
-    for (size_t i = 0; !status && i < spelled.length; i++)
-        if (spelled.data[i] >= 'A' && spelled.data[i] <= 'Z') spelled.data[i] += 'a' - 'A';
-    if (!status)
-        status = mlt_tokenize(u->model->tokenizer, &u->allocator, spelled.data, spelled.length, 0, &ids,
-                              &count, err);
-    mlt_text_release(&spelled);
-    MLT_TRY(status);
-    *cut = count > (size_t)u->max_tokens;
-    *n = (int32_t)MLT_MIN(count, (size_t)u->max_tokens);
-    struct mlt_decode_state state = {0};
-    for (int32_t i = 0; i <= *n; i++) {
-        size_t start = at + (size_t)state.n_pending; /* in " text" */
-        u->starts[i] = MLT_MIN(start > 0 ? start - 1 : 0, length);
-        if (i == *n) break;
-        u->items[i + 1] = (millet_item){ids[i], 0, true};
-        at += mlt_decode_token(u->model->tokenizer, &state, ids[i], true, u->piece);
+    size_t count = 0, at = 0, bytes = 0;
+    *n = 0;
+    char *spelled = mlt_alloc(&u->allocator, length + 1, 1, err);
+    size_t *where = mlt_alloc(&u->allocator, length + 1, sizeof *where, err);
+    millet_status status = spelled && where ? MILLET_OK : MILLET_NO_MEMORY;
+    if (!status) {
+        spelled[0] = ' ';
+        bytes = mlt_utterance_spell(text, length, spelled + 1, where);
     }
-    if (!*cut) u->starts[*n] = length;
+    if (bytes) status = mlt_tokenize(tokenizer, &u->allocator, spelled, bytes + 1, 0, &ids, &count, err);
+    if (count) {
+        *cut = count > (size_t)u->max_tokens;
+        *n = (int32_t)MLT_MIN(count, (size_t)u->max_tokens);
+        struct mlt_decode_state state = {0};
+        for (int32_t i = 0; i <= *n; i++) {
+            size_t start = at + (size_t)state.n_pending; /* in " utterance" */
+            u->starts[i] = where[MLT_MIN(start > 0 ? start - 1 : 0, bytes)];
+            if (i == *n) break;
+            u->items[i + 1] = (millet_item){ids[i], 0, true};
+            at += mlt_decode_token(tokenizer, &state, ids[i], true, u->piece);
+        }
+        if (!*cut) u->starts[*n] = where[bytes];
+    }
     mlt_free(&u->allocator, ids);
-    return MILLET_OK;
+    mlt_free(&u->allocator, where);
+    mlt_free(&u->allocator, spelled);
+    return status;
 }
 
 /* Logarithms of the probabilities of `n` tokens among themselves; a token of -1 has none. */
@@ -442,10 +443,7 @@ static void find_slots(struct millet_understander *u, const struct set *set, con
             slot->probability = MLT_MIN(slot->probability, p);
         } while (++end < n && u->labels[end] == label + 1);
         slot->end = u->starts[end];
-        while (slot->start < slot->end && is_space(text[slot->start]))
-            slot->start++;
-        while (slot->end > slot->start && is_space(text[slot->end - 1]))
-            slot->end--;
+        mlt_utterance_trim(text, &slot->start, &slot->end);
         if (slot->start == slot->end) result->n_slots--;
     }
 }
@@ -456,23 +454,14 @@ millet_status millet_understand(millet_understander *u, const char *set_name, co
     *result = (millet_understanding){0};
     const struct set *set = find_set(u, set_name);
     if (!set) return unknown_set(u, set_name, err);
-    size_t begin = 0;
-    while (begin < length && is_space(text[begin]))
-        begin++;
-    while (length > begin && is_space(text[length - 1]))
-        length--;
-    if (begin == length) return mlt_fail(err, MILLET_BAD_ARGUMENT, "the utterance has no word");
     int32_t n;
-    MLT_TRY(read_tokens(u, text + begin, length - begin, &n, &result->cut, err));
+    MLT_TRY(read_tokens(u, text, length, &n, &result->cut, err));
+    if (n == 0) return mlt_fail(err, MILLET_BAD_ARGUMENT, "the utterance has no word");
     u->items[0] = (millet_item){set->name.token, 0, false};
     u->items[n + 1] = (millet_item){u->call, 0, true};
     MLT_TRY(millet_sequence_truncate(u->session, 0, 0, err));
     MLT_TRY(millet_eval_prefix(u->session, u->items, n + 2, err));
     rank_intents(u, set, millet_logits(u->session, n), result);
-    find_slots(u, set, text + begin, n, result);
-    for (int32_t i = 0; i < result->n_slots; i++) {
-        u->slots[i].start += begin;
-        u->slots[i].end += begin;
-    }
+    find_slots(u, set, text, n, result);
     return MILLET_OK;
 }

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "generate/utterance.h"
 #include "millet/train.h"
 #include "millet/understand.h"
 #include "support/corpus_files.h"
@@ -269,6 +270,45 @@ static void is_the_best_of_all(void **state)
     millet_understander_close(&u);
 }
 
+/* The rules of utterance.h, and where each byte comes from. */
+static void spells(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *spelled;
+        size_t end;
+    } cases[] = {
+        {"Wake me  up\tAT 7 P.M.", "wake me up at 7 p.m.", 21},
+        {"  What's  on?! ", "what's on", 12},
+        {"What\xE2\x80\x99s on \xE2\x80\xA6", "what's on", 11},
+        {"play x.", "play x.", 7},
+        {"play it.", "play it", 7},
+        {"play it. .", "play it", 7},
+        {"g. m. t.", "g. m. t.", 8},
+        {"\xC2\xA0\xE5\xBC\x80\xE7\x81\xAF\xE3\x80\x82", "\xE5\xBC\x80\xE7\x81\xAF", 8},
+        {"rock\xE2\x80\x99", "rock'", 7},
+        {"?!", "", 0},
+        {"", "", 0},
+        {" . ", "", 0},
+        {"3.", "3", 1},
+        {"\xC3\x89t\xC3\xA9", "\xC3\x89t\xC3\xA9", 5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char spelled[64];
+        size_t where[65], length = strlen(cases[i].text);
+        size_t n = mlt_utterance_spell(cases[i].text, length, spelled, where);
+        spelled[n] = 0;
+        assert_string_equal(spelled, cases[i].spelled);
+        assert_int_equal(where[n], cases[i].end);
+        for (size_t b = 0; b < n; b++) {
+            assert_true(where[b] < where[b + 1]);
+            char c = cases[i].text[where[b]];
+            if (spelled[b] != ' ' && spelled[b] != '\'')
+                assert_int_equal(spelled[b], c >= 'A' && c <= 'Z' ? c + 32 : c);
+        }
+    }
+}
+
 static void refuses(void **state)
 {
     (void)state;
@@ -419,6 +459,7 @@ static void scores_are_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spells),
         cmocka_unit_test(is_the_best_of_all),
         cmocka_unit_test(refuses),
         cmocka_unit_test(scores_are_counted),
