@@ -80,6 +80,7 @@ void cli_print_cache(FILE *out, const char *cache, const millet_cache_info *i)
             i->n_tokens ? (double)i->text_bytes / (double)i->n_tokens : 0.0);
     if (i->masked) fprintf(out, ", %llu trained on", (unsigned long long)i->n_trained);
     if (i->prefixes) fprintf(out, ", with prefixes");
+    if (i->n_labels) fprintf(out, ", %llu labels", (unsigned long long)i->n_labels);
     fprintf(out, ", %s%s\n", cli_bytes(i->file_bytes), i->reused ? ", as it was" : "");
     fflush(out);
     cli_print_skips(i->n_skipped);

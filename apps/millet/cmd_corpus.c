@@ -35,13 +35,13 @@ static const struct cli_option rows[] = {
 
 static json_t *info_json(const char *cache, const millet_cache_info *i)
 {
-    return json_pack("{s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:b,s:b,s:o}", "cache", cache, "reused",
+    return json_pack("{s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:b,s:b,s:o}", "cache", cache, "reused",
                      (int)i->reused, "documents", (json_int_t)i->n_documents, "tokens",
-                     (json_int_t)i->n_tokens, "trained_tokens", (json_int_t)i->n_trained, "text_bytes",
-                     (json_int_t)i->text_bytes, "source_bytes", (json_int_t)i->source_bytes, "file_bytes",
-                     (json_int_t)i->file_bytes, "vocabulary", (int)i->n_vocab, "token_bytes",
-                     (int)i->token_bytes, "masked", (int)i->masked, "prefixes", (int)i->prefixes, "skipped",
-                     cli_skips_json(i->n_skipped));
+                     (json_int_t)i->n_tokens, "trained_tokens", (json_int_t)i->n_trained, "labels",
+                     (json_int_t)i->n_labels, "text_bytes", (json_int_t)i->text_bytes, "source_bytes",
+                     (json_int_t)i->source_bytes, "file_bytes", (json_int_t)i->file_bytes, "vocabulary",
+                     (int)i->n_vocab, "token_bytes", (int)i->token_bytes, "masked", (int)i->masked,
+                     "prefixes", (int)i->prefixes, "skipped", cli_skips_json(i->n_skipped));
 }
 
 static int build_one(const millet_tokenizer *tokenizer, const char *source, json_t *list)
@@ -100,26 +100,45 @@ static int inspect(int n_caches, char **caches)
     return list ? cli_print_json(list) : CLI_OK;
 }
 
-/* One token a line: its number, whether it is trained on, whether it is in the prefix, its text. */
+/* The text of a token, as a JSON string or null. */
+static json_t *token_json(const millet_tokenizer *tokenizer, int32_t id)
+{
+    size_t length;
+    const char *text = millet_tokenizer_token(tokenizer, id, &length);
+    json_t *string = text ? json_stringn(text, length) : NULL;
+    return string ? string : json_null();
+}
+
+static void print_token(const millet_tokenizer *tokenizer, int32_t id)
+{
+    size_t length;
+    const char *text = millet_tokenizer_token(tokenizer, id, &length);
+    if (text) fwrite(text, 1, length, stdout);
+}
+
+/* One token a line: its number, whether it is trained on, whether it is in the prefix, its text, its label.
+ */
 static int show_tokens(const millet_cache *cache, const millet_tokenizer *tokenizer,
                        const millet_document *document)
 {
     json_t *list = cli_json ? json_array() : NULL;
     for (uint64_t i = 0; i < document->count; i++) {
         bool trained;
-        size_t length;
         int32_t id = millet_cache_token(cache, document->first + i, &trained);
-        const char *text = millet_tokenizer_token(tokenizer, id, &length);
-        if (!text) length = 0;
+        int32_t label = millet_cache_label(cache, document->first + i);
         if (list) {
-            json_t *string = json_stringn(text ? text : "", length);
-            json_array_append_new(list, json_pack("{s:i,s:o,s:b,s:b}", "id", (int)id, "text",
-                                                  string ? string : json_null(), "trained", (int)trained,
-                                                  "prefix", (int)(i < document->prefix)));
+            json_t *line = json_pack("{s:i,s:o,s:b,s:b}", "id", (int)id, "text", token_json(tokenizer, id),
+                                     "trained", (int)trained, "prefix", (int)(i < document->prefix));
+            if (line && label >= 0) json_object_set_new(line, "label", token_json(tokenizer, label));
+            json_array_append_new(list, line);
             continue;
         }
         printf("%7d %c%c ", id, trained ? '+' : '.', i < document->prefix ? '<' : ' ');
-        fwrite(text ? text : "", 1, length, stdout);
+        print_token(tokenizer, id);
+        if (label >= 0) {
+            printf("  ");
+            print_token(tokenizer, label);
+        }
         putchar('\n');
     }
     return list ? cli_print_json(list) : CLI_OK;
@@ -188,7 +207,8 @@ const struct cli_verb cli_verb_corpus = {
                    "cache.\n\n"
                    "inspect CACHE... shows what is in caches, after comparing their checksums. show CACHE "
                    "prints the tokens of a document: + marks "
-                   "those that are trained on, < those of a prefix that sees itself in both directions.",
+                   "those that are trained on, < those of a prefix that sees itself in both directions; a "
+                   "tagged token has its label behind it.",
     .examples = "millet corpus build books.txt.gz chats.jsonl -m model.gguf -o cache\ttwo caches\n"
                 "millet corpus show cache/chats.jsonl.tokens -m model.gguf -d 3\twhich tokens are trained on",
     .options = groups,

@@ -205,6 +205,26 @@ static const struct cli_option rows[] = {
      .target = &options.z_loss,
      .max = 1000,
      .help = "weight of the squared logarithm of the softmax's denominator, as 0.0001 (default 0)"},
+    {.name = "tag-weight",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.tag_weight,
+     .max = 1000,
+     .help = "what the label of a tagged token counts in the loss, where a next token counts 1 (default 1)"},
+    {.name = "mask",
+     .argument = "P",
+     .kind = CLI_FLOAT,
+     .target = &options.mask,
+     .max = 1,
+     .help =
+         "probability with which a token of a prefix is hidden behind <|mask|> while learning (default 0)"},
+    {.name = "dropout",
+     .argument = "P",
+     .kind = CLI_FLOAT,
+     .target = &options.dropout,
+     .max = 0.99,
+     .help =
+         "part of the embeddings and of each branch's output that is left out while learning (default 0)"},
     {.name = "storage",
      .argument = "TYPE",
      .kind = CLI_STRING,
@@ -251,6 +271,16 @@ static json_t *number_or_null(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* What was measured. */
+static void add_evaluation(json_t *object, const millet_train_report *r)
+{
+    if (isfinite(r->evaluation_loss))
+        json_object_set_new(object, "evaluation_loss", json_real(r->evaluation_loss));
+    if (!isfinite(r->evaluation_tag_loss)) return;
+    json_object_set_new(object, "evaluation_tag_loss", json_real(r->evaluation_tag_loss));
+    json_object_set_new(object, "evaluation_token_loss", number_or_null(r->evaluation_token_loss));
+}
+
 static void log_step(const millet_train_report *r)
 {
     if (!follow.log || follow.log_failed) return;
@@ -262,8 +292,8 @@ static void log_step(const millet_train_report *r)
                   "loss", number_or_null(r->loss), "z", number_or_null(r->z), "gradient_norm",
                   r->gradient_norm, "rate", r->rate, "tokens", (json_int_t)r->tokens, "tokens_per_second",
                   r->tokens_per_second, "seconds", r->seconds);
-    if (line && isfinite(r->evaluation_loss))
-        json_object_set_new(line, "evaluation_loss", json_real(r->evaluation_loss));
+    if (line && isfinite(r->tag_loss)) json_object_set_new(line, "tag_loss", json_real(r->tag_loss));
+    if (line) add_evaluation(line, r);
     char *text = line ? json_dumps(line, JSON_PRESERVE_ORDER | JSON_COMPACT) : NULL;
     json_decref(line);
     /* Training goes on without its log, but not in silence. */
@@ -283,8 +313,11 @@ static void show_step(const millet_train_report *r)
     if (!last && follow.shown > 0 && now - follow.shown < pause) return;
     follow.shown = now;
     long left = lround(r->seconds_left);
-    char evaluation[48] = "";
-    if (isfinite(r->evaluation_loss))
+    char evaluation[96] = "";
+    if (isfinite(r->evaluation_tag_loss))
+        snprintf(evaluation, sizeof evaluation, "  evaluation %.4f (tags %.4f, tokens %.4f)",
+                 r->evaluation_loss, r->evaluation_tag_loss, r->evaluation_token_loss);
+    else if (isfinite(r->evaluation_loss))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f", r->evaluation_loss);
     fprintf(stderr,
             "%sstep %llu/%llu  epoch %.2f  loss %.4f%s  rate %.2e  %.0f tokens/s  %ld:%02ld:%02ld left%s",
@@ -385,8 +418,7 @@ static int print_result(const millet_train_report *r)
             json_pack("{s:s,s:I,s:I,s:o,s:f,s:f}", "output", options.output, "steps", (json_int_t)r->step,
                       "tokens", (json_int_t)r->tokens, "loss", number_or_null(r->loss), "seconds", r->seconds,
                       "tokens_per_second", r->tokens_per_second);
-        if (result && isfinite(r->evaluation_loss))
-            json_object_set_new(result, "evaluation_loss", json_real(r->evaluation_loss));
+        if (result) add_evaluation(result, r);
         return cli_print_json(result);
     }
     printf("%s: %llu steps", options.output, (unsigned long long)r->step);

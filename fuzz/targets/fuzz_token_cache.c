@@ -27,13 +27,16 @@ static void read_rows(const millet_cache *cache, unsigned how)
     options.holdout = how & 8 ? 2 : 0;
     if (millet_batches_open(&part, 1, &options, &batches, NULL) != MILLET_OK) return;
     int32_t rows[4][2 * LENGTH];
+    uint8_t marks[2 * LENGTH];
     for (uint64_t step = 0; step < 64; step++)
-        if (millet_batches_fill(batches, step, 2, rows[0], rows[1], rows[2], rows[3], NULL) == MILLET_OK)
+        if (millet_batches_fill(batches, step, 2, rows[0], rows[1], rows[2], rows[3], marks, NULL) ==
+            MILLET_OK)
             for (int i = 0; i < 2 * LENGTH; i++) {
                 bool good = rows[0][i] >= 0 && rows[0][i] < (int32_t)cache->trailer.n_vocab &&
                             rows[1][i] >= -1 && rows[1][i] < (int32_t)cache->trailer.n_vocab &&
                             rows[2][i] >= 0 && rows[2][i] <= i % LENGTH && rows[3][i] >= i % LENGTH &&
-                            rows[3][i] < LENGTH;
+                            rows[3][i] < LENGTH && marks[i] <= 3 &&
+                            (!(marks[i] & MILLET_MARK_LABEL) || rows[1][i] >= 0);
                 if (!good) abort();
             }
     millet_batches_close(&batches);
@@ -67,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             for (uint64_t i = 0; i < document.count; i++) {
                 bool trained;
                 (void)millet_cache_token(&cache, document.first + i, &trained);
+                if (millet_cache_label(&cache, document.first + i) >= (int32_t)cache.trailer.n_vocab) abort();
             }
         }
         read_rows(&cache, how);

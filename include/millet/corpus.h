@@ -57,8 +57,8 @@ MILLET_API const char *millet_tokenizer_token(const millet_tokenizer *tokenizer,
  *   .txt, .txt.gz      documents that end with a line holding the separator alone, or the whole file as one
  *   .jsonl, .jsonl.gz  a JSON object a line: {"text": ...}, {"prompt": ..., "completion": ...} or
  *                      {"messages": [{"role": ..., "content": ..., "loss": bool}, ...]}; with "prefix": true
- * the tokens before the first that is trained on see each other in both directions docs/corpus.md says what
- * is trained on in each. What cannot be used is left out and counted.
+ * the tokens before the first that is trained on see each other in both directions, and "tags" label those of
+ * the prompt. docs/corpus.md says what is trained on in each. What cannot be used is left out and counted.
  */
 typedef enum millet_skip {
     MILLET_SKIP_EMPTY,    /* nothing but white space, or fewer than two tokens */
@@ -69,6 +69,12 @@ typedef enum millet_skip {
     MILLET_SKIP_DIALOGUE, /* a dialogue that the chat template cannot write, or without anything to train on
                            */
     MILLET_SKIP_SPECIAL,  /* a message that contains a control token of the tokenizer */
+    MILLET_SKIP_TAGS,     /* tags in a record without prefix, or spans that overlap, lie outside the prompt or
+                             hold     no token's beginning, or tokens that are not the prompt's bytes (normalised)
+                           */
+    MILLET_SKIP_TAG_TOKENS, /* the vocabulary has no control token <|B:name|>, <|I:name|> or <|O|> */
+    MILLET_SKIP_TAG_PROMPT, /* a tagged prompt whose last token is no control token: that position predicts
+                               the completion */
     MILLET_SKIP_REASONS,
 } millet_skip;
 
@@ -99,6 +105,7 @@ MILLET_API millet_cache_options millet_cache_options_default(void);
 typedef struct millet_cache_info {
     uint64_t n_documents, n_tokens;
     uint64_t n_trained;                      /* tokens that are trained on */
+    uint64_t n_labels;                       /* tokens that have a label */
     uint64_t n_skipped[MILLET_SKIP_REASONS]; /* records (in texts: parts of documents) that were left out */
     uint64_t text_bytes;                     /* of the records that were used */
     uint64_t file_bytes;
@@ -145,6 +152,8 @@ MILLET_API millet_status millet_cache_document(const millet_cache *cache, uint64
                                                millet_document *document, millet_error *err);
 /* Token `number` (< n_tokens) and whether it is trained on; `trained` may be NULL. */
 MILLET_API int32_t millet_cache_token(const millet_cache *cache, uint64_t number, bool *trained);
+/* The label of token `number`: the token that is to be predicted at its own position. -1: none. */
+MILLET_API int32_t millet_cache_label(const millet_cache *cache, uint64_t number);
 
 /* ---- Batches ---- */
 
@@ -187,20 +196,26 @@ MILLET_API void millet_batches_close(millet_batches **batches);
 typedef struct millet_batches_info {
     uint64_t n_rows;                  /* of all parts: what is seen in one epoch of each */
     uint64_t n_positions;             /* of these rows that hold a token; the rest is padding */
-    uint64_t n_targets;               /* tokens to predict in them */
+    uint64_t n_targets;               /* tokens and labels to predict in them */
     uint64_t n_documents, n_left_out; /* left out: too long, with skip_long */
 } millet_batches_info;
 
 MILLET_API void millet_batches_get_info(const millet_batches *batches, millet_batches_info *info);
 
+/* What a position of a batch is, added up. */
+enum millet_mark {
+    MILLET_MARK_LABEL = 1,  /* its target is its own label, not the next token */
+    MILLET_MARK_PREFIX = 2, /* its token is of a prefix that sees itself */
+};
+
 /*
- * The rows of step `step`: rows x length of tokens, targets (-1: none) and the first and last position of its
- * row that each position may attend to. The same for the same step and options, whatever was asked for
- * before. Errors: BAD_FORMAT (a token outside the vocabulary).
+ * The rows of step `step`: rows x length of tokens, targets (-1: none), the first and last position of its
+ * row that each position may attend to, and of millet_mark (`marks` may be NULL). The same for the same step
+ * and options, whatever was asked for before. Errors: BAD_FORMAT (a token or label outside the vocabulary).
  */
 MILLET_API millet_status millet_batches_fill(const millet_batches *batches, uint64_t step, int32_t rows,
                                              int32_t *tokens, int32_t *targets, int32_t *begin, int32_t *end,
-                                             millet_error *err);
+                                             uint8_t *marks, millet_error *err);
 
 /* ---- Training tokenizers ---- */
 

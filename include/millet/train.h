@@ -36,15 +36,19 @@ typedef struct millet_train_report {
     uint64_t step;  /* steps done */
     uint64_t steps; /* of all */
     double epochs;  /* how often the rows of the data have been seen */
-    double
-        loss; /* mean of -ln p over the step's targets, in nats; NAN where it had none (nothing was learnt) */
-    double z; /* mean squared logarithm of the softmax's denominator */
+    /* Mean of -ln p over the step's targets, in nats; NAN where it had none (nothing was learnt). Labels
+     * count `tag_weight` in the mean. */
+    double loss;
+    double tag_loss;      /* the mean over the step's labels alone; NAN where it had none */
+    double z;             /* mean squared logarithm of the softmax's denominator, weighted as the loss */
     double gradient_norm; /* before clipping */
     double rate;          /* learning rate of the step */
     uint64_t tokens;      /* positions of rows seen so far, padding and earlier runs included */
     double tokens_per_second, seconds, seconds_left;
     double evaluation_loss; /* mean on what was kept for it; NAN where it was not measured after this step */
-    bool saved;             /* the state was written after this step */
+    double evaluation_tag_loss, evaluation_token_loss; /* of its labels, and of its next tokens, apart; NAN
+                                                          where it has none or was not measured */
+    bool saved;                                        /* the state was written after this step */
 } millet_train_report;
 
 /* Return false to stop after this step: the state is saved and the call ends CANCELLED. */
@@ -104,6 +108,13 @@ typedef struct millet_train_options {
     float momentum;                            /* of Muon; 0.95 */
     float clip;                                /* largest norm of the gradient; 1; 0: none */
     float z_loss;                              /* 0: none */
+    float tag_weight; /* what a label (docs/corpus.md) counts in the loss, where a next token counts 1; 1 */
+    /* While learning only: the probability with which each token of a prefix that is no control token becomes
+     * the control token <|mask|>, which the tokenizer must have; 0: none. */
+    float mask;
+    /* While learning only: the part of the embeddings and of what each branch adds to the residual stream
+     * that is left out (Srivastava et al., 2014), in steps of 2^-16; 0 to 0.99. */
+    float dropout;
 
     millet_train_storage storage;
     bool recompute;    /* keep only the layers' inputs: less memory, a third more time */

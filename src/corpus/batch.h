@@ -7,6 +7,7 @@
 #define MLT_BATCH_H
 
 #include "base/base.h"
+#include "millet/corpus.h"
 
 enum { MLT_NO_TARGET = -1 };
 
@@ -19,7 +20,9 @@ enum { MLT_NO_TARGET = -1 };
 struct mlt_batch {
     int32_t rows, length;
     int32_t *tokens, *targets, *begin,
-        *end; /* [rows][length]; targets: the token to predict at each position, or MLT_NO_TARGET */
+        *end;         /* [rows][length]; targets: the token to predict at each position, or MLT_NO_TARGET */
+    uint8_t *marks;   /* [rows][length] of millet_mark; NULL: none anywhere */
+    float tag_weight; /* what a label counts in a loss, where a next token counts 1 */
 };
 
 /*

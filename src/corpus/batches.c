@@ -79,16 +79,27 @@ static uint64_t count_trained(const struct millet_cache *cache, uint64_t first, 
     return count;
 }
 
+/* Labels of the positions [first, end) that stand in no other target's place. */
+static uint64_t count_labels(const struct millet_cache *cache, uint64_t first, uint64_t end)
+{
+    uint64_t count = 0;
+    for (; cache->trailer.n_labels && first < end; first++)
+        count += mlt_cache_label(cache, first) >= 0 && !mlt_cache_trained(cache, first + 1);
+    return count;
+}
+
 static void add_info(struct millet_batches *batches, const struct mlt_row_plan *plan)
 {
     batches->info.n_rows += plan->n_rows;
     batches->info.n_positions += plan->n_positions;
     batches->info.n_documents += plan->n_documents;
     batches->info.n_left_out += plan->n_left_out;
-    for (uint64_t d = 0; d < plan->cache->trailer.n_documents; d++)
+    for (uint64_t d = 0; d < plan->cache->trailer.n_documents; d++) {
+        uint64_t first = plan->cache->documents[d], end = plan->cache->documents[d + 1];
         if (mlt_row_plan_positions(plan, d))
             batches->info.n_targets +=
-                count_trained(plan->cache, plan->cache->documents[d] + 1, plan->cache->documents[d + 1]);
+                count_trained(plan->cache, first + 1, end) + count_labels(plan->cache, first, end - 1);
+    }
 }
 
 /*
@@ -236,8 +247,9 @@ static const struct part *find_row(const struct millet_batches *batches, uint64_
 struct row {
     const struct millet_cache *cache;
     int32_t *tokens, *targets, *begin, *end;
+    uint8_t *marks; /* or NULL */
     int32_t used, length;
-    uint64_t bad; /* the number of a token outside the vocabulary, or UINT64_MAX */
+    uint64_t bad; /* the number of a token outside the vocabulary or with such a label, or UINT64_MAX */
 };
 
 static void fill_part(void *context, const struct mlt_row_part *part)
@@ -254,14 +266,21 @@ static void fill_part(void *context, const struct mlt_row_part *part)
         int32_t at = first + (int32_t)i;
         uint64_t number = part->first + i;
         uint32_t next = mlt_cache_token(cache, number + 1);
-        if (token >= n_vocab || next >= n_vocab) {
+        int64_t label = mlt_cache_label(cache, number);
+        if (token >= n_vocab || next >= n_vocab || label >= (int64_t)n_vocab) {
             row->bad = number;
             token = next = 0;
+            label = -1;
         }
         row->tokens[at] = (int32_t)token;
         /* A position that sees its target already has nothing to learn from it. */
         bool seen = at < prefix_end;
-        row->targets[at] = !seen && mlt_cache_trained(cache, number + 1) ? (int32_t)next : MLT_NO_TARGET;
+        row->targets[at] = label >= 0                                      ? (int32_t)label
+                           : !seen && mlt_cache_trained(cache, number + 1) ? (int32_t)next
+                                                                           : MLT_NO_TARGET;
+        if (row->marks)
+            row->marks[at] =
+                (uint8_t)((label >= 0 ? MILLET_MARK_LABEL : 0) | (at <= prefix_end ? MILLET_MARK_PREFIX : 0));
         row->begin[at] = first;
         row->end[at] = MLT_MAX(at, prefix_end);
         token = next;
@@ -282,15 +301,17 @@ static millet_status fill_row(const struct millet_batches *batches, uint64_t num
         row->tokens[i] = 0;
         row->targets[i] = MLT_NO_TARGET;
         row->begin[i] = row->end[i] = i;
+        if (row->marks) row->marks[i] = 0;
     }
     if (row->bad == UINT64_MAX) return MILLET_OK;
     return mlt_fail_at(err, MILLET_BAD_FORMAT, row->cache->path, NULL,
                        row->cache->trailer.tokens_at + row->bad * row->cache->trailer.token_bytes,
-                       "a token is outside the vocabulary: the cache is damaged");
+                       "a token or its label is outside the vocabulary: the cache is damaged");
 }
 
 millet_status millet_batches_fill(const millet_batches *batches, uint64_t step, int32_t rows, int32_t *tokens,
-                                  int32_t *targets, int32_t *begin, int32_t *end, millet_error *err)
+                                  int32_t *targets, int32_t *begin, int32_t *end, uint8_t *marks,
+                                  millet_error *err)
 {
     uint64_t ranks = (uint64_t)batches->options.n_ranks, rank = (uint64_t)batches->options.rank;
     int32_t length = batches->options.length;
@@ -302,6 +323,7 @@ millet_status millet_batches_fill(const millet_batches *batches, uint64_t step, 
                           .targets = targets + at,
                           .begin = begin + at,
                           .end = end + at,
+                          .marks = marks ? marks + at : NULL,
                           .length = length};
         MLT_TRY(fill_row(batches, (step * (uint64_t)rows + (uint64_t)r) * ranks + rank, &row, err));
     }
@@ -315,7 +337,7 @@ static millet_status fill(void *context, uint64_t step, struct mlt_batch *batch,
         return mlt_fail(err, MILLET_BAD_ARGUMENT, "the batch has rows of %d; they were packed to %d",
                         batch->length, batches->options.length);
     return millet_batches_fill(batches, step, batch->rows, batch->tokens, batch->targets, batch->begin,
-                               batch->end, err);
+                               batch->end, batch->marks, err);
 }
 
 struct mlt_batch_source mlt_batches_source(const millet_batches *batches)

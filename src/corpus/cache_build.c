@@ -67,6 +67,9 @@ const char *millet_skip_text(millet_skip reason)
         [MILLET_SKIP_FIELDS] = "members missing or of the wrong type",
         [MILLET_SKIP_DIALOGUE] = "dialogue without a reply to train on, or with an unknown role",
         [MILLET_SKIP_SPECIAL] = "control token in a message",
+        [MILLET_SKIP_TAGS] = "tags without a prefix, overlapping, outside the prompt or on no token",
+        [MILLET_SKIP_TAG_TOKENS] = "tags that the vocabulary has no control tokens for",
+        [MILLET_SKIP_TAG_PROMPT] = "tags in a prompt that does not end with a control token",
     };
     return (unsigned)reason < MILLET_SKIP_REASONS ? texts[reason] : "";
 }
@@ -76,11 +79,14 @@ millet_cache_options millet_cache_options_default(void)
     return (millet_cache_options){0};
 }
 
+/* Counts changes of what the same source becomes: a training goes on only where it has not changed. */
+enum { RECORD_RULES = 1 };
+
 /* Everything but the source and the tokenizer that decides what a cache holds. */
 static uint64_t sum_options(const millet_source_options *options, const char *chat_template)
 {
     const char *separator = options->separator ? options->separator : "<|endoftext|>";
-    uint64_t numbers[] = {MLT_CACHE_VERSION, options->max_line_bytes, options->special, MLT_RECORD_PART};
+    uint64_t numbers[] = {RECORD_RULES, options->max_line_bytes, options->special, MLT_RECORD_PART};
     uint64_t sum = mlt_checksum(MLT_CHECKSUM_START, numbers, sizeof numbers);
     sum = mlt_checksum_text(sum, separator, strlen(separator));
     return chat_template ? mlt_checksum_text(sum, chat_template, strlen(chat_template)) : sum;
@@ -211,8 +217,9 @@ static millet_status write_item(struct build *build, const struct item *item,
         MLT_TRY(end_document(build, err));
         build->prefix = item->result.prefix;
     }
-    MLT_TRY(mlt_cache_writer_put(build->writer, encoded->tokens + item->tokens_at,
-                                 encoded->trained + item->tokens_at, item->result.count, err));
+    MLT_TRY(mlt_cache_writer_put(
+        build->writer, encoded->tokens + item->tokens_at, encoded->trained + item->tokens_at,
+        item->result.n_labels ? encoded->labels + item->tokens_at : NULL, item->result.count, err));
     build->text_bytes += item->result.bytes;
     build->open = true;
     return item->last ? end_document(build, err) : MILLET_OK;

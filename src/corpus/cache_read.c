@@ -30,9 +30,10 @@ static millet_status check_lead(const struct millet_cache *cache, const uint8_t 
         return mlt_fail_at(err, MILLET_UNSUPPORTED, cache->path, NULL, 12,
                            "the cache was made on a machine of another byte order");
     if (lead.version != MLT_CACHE_VERSION)
-        return mlt_fail_at(err, MILLET_UNSUPPORTED, cache->path, NULL, 8,
-                           "version %u of the token cache is not known; %d is", lead.version,
-                           (int)MLT_CACHE_VERSION);
+        return mlt_fail_at(
+            err, MILLET_UNSUPPORTED, cache->path, NULL, 8,
+            "version %u of the token cache is not known, %d is: build it from its source again", lead.version,
+            (int)MLT_CACHE_VERSION);
     if (size < sizeof lead + sizeof(struct mlt_cache_trailer))
         return damaged(cache, size, "the cache is cut short", err);
     return MILLET_OK;
@@ -66,18 +67,23 @@ millet_status mlt_cache_parse(struct millet_cache *cache, const uint8_t *bytes, 
         mlt_checksum(MLT_CHECKSUM_START, t, offsetof(struct mlt_cache_trailer, trailer_checksum)))
         return damaged(cache, end, "the checksum of the trailer is wrong", err);
     bool good = (t->token_bytes == 2 || t->token_bytes == 4) && t->n_vocab > 0 && t->n_vocab <= INT32_MAX &&
-                (t->token_bytes == 4 || t->n_vocab <= 65536) && t->n_documents > 0 &&
-                t->n_documents < UINT32_MAX && t->n_tokens < UINT64_MAX / 8 && t->n_trained <= t->n_tokens;
+                (t->token_bytes == 4 || t->n_vocab < 65536) && t->n_documents > 0 &&
+                t->n_documents < UINT32_MAX && t->n_tokens < UINT64_MAX / 8 && t->n_trained <= t->n_tokens &&
+                t->n_labels <= t->n_tokens && !t->n_labels == !t->labels_at;
     good = good && inside(t->tokens_at, t->n_tokens, t->token_bytes, end) &&
            inside(t->documents_at, t->n_documents + 1, 8, end) && inside(t->path_at, t->path_bytes, 1, end);
     if (good && t->mask_at) good = inside(t->mask_at, (t->n_tokens + 7) / 8, 1, end);
     if (good && t->prefixes_at) good = inside(t->prefixes_at, t->n_documents, 4, end);
+    if (good && t->labels_at) good = inside(t->labels_at, t->n_tokens, t->token_bytes, end);
     if (!good) return damaged(cache, end, "the trailer contradicts the size of the file", err);
     cache->tokens16 = t->token_bytes == 2 ? (const uint16_t *)(const void *)(bytes + t->tokens_at) : NULL;
     cache->tokens32 = t->token_bytes == 4 ? (const uint32_t *)(const void *)(bytes + t->tokens_at) : NULL;
     cache->mask = t->mask_at ? bytes + t->mask_at : NULL;
     cache->prefixes = t->prefixes_at ? (const uint32_t *)(const void *)(bytes + t->prefixes_at) : NULL;
     cache->documents = (const uint64_t *)(const void *)(bytes + t->documents_at);
+    const void *labels = t->labels_at ? bytes + t->labels_at : NULL;
+    cache->labels16 = t->token_bytes == 2 ? labels : NULL;
+    cache->labels32 = t->token_bytes == 4 ? labels : NULL;
     return check_documents(cache, err);
 }
 
@@ -134,7 +140,8 @@ static uint64_t sum_origin(const struct mlt_cache_trailer *t)
     const uint64_t numbers[] = {t->source_size,      t->source_checksum, t->tokenizer_checksum,
                                 t->options_checksum, t->n_documents,     t->n_tokens,
                                 t->n_trained,        t->n_vocab};
-    return mlt_checksum(MLT_CHECKSUM_START, numbers, sizeof numbers);
+    uint64_t sum = mlt_checksum(MLT_CHECKSUM_START, numbers, sizeof numbers);
+    return t->n_labels ? mlt_checksum(sum, &t->n_labels, sizeof t->n_labels) : sum;
 }
 
 void mlt_cache_describe(const struct mlt_cache_trailer *t, uint64_t file_bytes, millet_cache_info *info)
@@ -143,6 +150,7 @@ void mlt_cache_describe(const struct mlt_cache_trailer *t, uint64_t file_bytes, 
         .n_documents = t->n_documents,
         .n_tokens = t->n_tokens,
         .n_trained = t->n_trained,
+        .n_labels = t->n_labels,
         .text_bytes = t->text_bytes,
         .file_bytes = file_bytes,
         .source_bytes = t->source_size,
@@ -173,6 +181,13 @@ millet_status millet_cache_document(const millet_cache *cache, uint64_t index, m
     document->count = cache->documents[index + 1] - document->first;
     document->prefix = cache->prefixes ? cache->prefixes[index] : 0;
     return MILLET_OK;
+}
+
+int32_t millet_cache_label(const millet_cache *cache, uint64_t number)
+{
+    if (number >= cache->trailer.n_tokens) return -1;
+    int64_t label = mlt_cache_label(cache, number);
+    return label < (int64_t)cache->trailer.n_vocab ? (int32_t)label : -1;
 }
 
 int32_t millet_cache_token(const millet_cache *cache, uint64_t number, bool *trained)

@@ -12,7 +12,8 @@ struct mlt_cache_writer {
     char *source;
     struct mlt_cache_trailer trailer;
     struct mlt_spool *mask, *prefixes, *documents;
-    uint8_t bits; /* of the mask, not yet in its spool */
+    struct mlt_spool *labels; /* begins with the first label */
+    uint8_t bits;             /* of the mask, not yet in its spool */
     bool any_prefix;
     uint64_t document_start;
 };
@@ -46,10 +47,11 @@ static millet_status begin(struct mlt_cache_writer *writer, const char *path,
     MLT_TRY(mlt_spool_open(allocator, path, &writer->mask, err));
     MLT_TRY(mlt_spool_open(allocator, path, &writer->prefixes, err));
     MLT_TRY(mlt_spool_open(allocator, path, &writer->documents, err));
+    MLT_TRY(mlt_spool_open(allocator, path, &writer->labels, err));
     writer->trailer.tokenizer_checksum = origin->tokenizer_checksum;
     writer->trailer.options_checksum = origin->options_checksum;
     writer->trailer.n_vocab = (uint64_t)origin->n_vocab;
-    writer->trailer.token_bytes = origin->n_vocab <= 65536 ? 2 : 4;
+    writer->trailer.token_bytes = origin->n_vocab < 65536 ? 2 : 4;
     struct mlt_cache_lead lead = {.version = MLT_CACHE_VERSION, .order = MLT_CACHE_ORDER};
     memcpy(lead.magic, MLT_CACHE_MAGIC, sizeof lead.magic);
     MLT_TRY(put(writer, &lead, sizeof lead, err));
@@ -81,6 +83,7 @@ void mlt_cache_writer_abort(struct mlt_cache_writer **handle)
     mlt_spool_close(&writer->mask);
     mlt_spool_close(&writer->prefixes);
     mlt_spool_close(&writer->documents);
+    mlt_spool_close(&writer->labels);
     mlt_free(&allocator, writer->source);
     mlt_free(&allocator, writer);
     *handle = NULL;
@@ -94,14 +97,49 @@ uint64_t mlt_cache_writer_documents(const struct mlt_cache_writer *writer)
 /* At most CHUNK tokens: the width that the file has, then the mask. */
 enum { CHUNK = 4096 };
 
+union chunk {
+    uint16_t narrow[CHUNK];
+    uint32_t wide[CHUNK];
+};
+
+/* For tokens that have none, where others do. */
+static millet_status put_no_labels(struct mlt_cache_writer *writer, uint64_t count, millet_error *err)
+{
+    union chunk chunk;
+    memset(&chunk, 0xFF, sizeof chunk);
+    while (count) {
+        uint64_t part = MLT_MIN(count, (uint64_t)CHUNK);
+        MLT_TRY(mlt_spool_write(writer->labels, &chunk, (size_t)(part * writer->trailer.token_bytes), err));
+        count -= part;
+    }
+    return MILLET_OK;
+}
+
+/* Before the tokens are counted. */
+static millet_status put_labels(struct mlt_cache_writer *writer, const int32_t *labels, size_t count,
+                                millet_error *err)
+{
+    struct mlt_cache_trailer *trailer = &writer->trailer;
+    union chunk chunk;
+    uint64_t n_labels = 0;
+    for (size_t i = 0; labels && i < count; i++) {
+        if (trailer->token_bytes == 2)
+            chunk.narrow[i] = labels[i] < 0 ? UINT16_MAX : (uint16_t)labels[i];
+        else
+            chunk.wide[i] = labels[i] < 0 ? UINT32_MAX : (uint32_t)labels[i];
+        n_labels += labels[i] >= 0;
+    }
+    if (!n_labels) return trailer->n_labels ? put_no_labels(writer, count, err) : MILLET_OK;
+    if (!trailer->n_labels) MLT_TRY(put_no_labels(writer, trailer->n_tokens, err));
+    trailer->n_labels += n_labels;
+    return mlt_spool_write(writer->labels, &chunk, count * trailer->token_bytes, err);
+}
+
 static millet_status put_chunk(struct mlt_cache_writer *writer, const int32_t *tokens, const uint8_t *trained,
                                size_t count, millet_error *err)
 {
     struct mlt_cache_trailer *trailer = &writer->trailer;
-    union {
-        uint16_t narrow[CHUNK];
-        uint32_t wide[CHUNK];
-    } chunk;
+    union chunk chunk;
     uint8_t mask[CHUNK / 8 + 1];
     size_t n_mask = 0;
     for (size_t i = 0; i < count; i++) {
@@ -121,10 +159,14 @@ static millet_status put_chunk(struct mlt_cache_writer *writer, const int32_t *t
 }
 
 millet_status mlt_cache_writer_put(struct mlt_cache_writer *writer, const int32_t *tokens,
-                                   const uint8_t *trained, size_t count, millet_error *err)
+                                   const uint8_t *trained, const int32_t *labels, size_t count,
+                                   millet_error *err)
 {
-    for (size_t done = 0; done < count; done += CHUNK)
-        MLT_TRY(put_chunk(writer, tokens + done, trained + done, MLT_MIN(count - done, (size_t)CHUNK), err));
+    for (size_t done = 0; done < count; done += CHUNK) {
+        size_t part = MLT_MIN(count - done, (size_t)CHUNK);
+        MLT_TRY(put_labels(writer, labels ? labels + done : NULL, part, err));
+        MLT_TRY(put_chunk(writer, tokens + done, trained + done, part, err));
+    }
     return MILLET_OK;
 }
 
@@ -157,6 +199,10 @@ static millet_status finish(struct mlt_cache_writer *writer, millet_error *err)
     if (writer->any_prefix) {
         MLT_TRY(align(writer, &trailer->prefixes_at, err));
         MLT_TRY(mlt_spool_read(writer->prefixes, sink, writer, err));
+    }
+    if (trailer->n_labels) {
+        MLT_TRY(align(writer, &trailer->labels_at, err));
+        MLT_TRY(mlt_spool_read(writer->labels, sink, writer, err));
     }
     MLT_TRY(align(writer, &trailer->documents_at, err));
     MLT_TRY(mlt_spool_read(writer->documents, sink, writer, err));

@@ -1,6 +1,7 @@
 /* Records as tokens: texts, pairs, dialogues. SPDX-License-Identifier: Apache-2.0 */
 #include "corpus/record_tokens.h"
 
+#include "corpus/tag_labels.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/utf8.h"
 
@@ -12,14 +13,19 @@
 
 static millet_status append_token(struct mlt_encoded *out, int32_t token, bool trained, millet_error *err)
 {
-    void *tokens = out->tokens, *marks = out->trained;
+    void *tokens = out->tokens, *marks = out->trained, *labels = out->labels;
     millet_status status =
         mlt_grow(out->allocator, &tokens, &out->token_capacity, out->count, sizeof *out->tokens, err);
     out->tokens = tokens;
     if (!status) status = mlt_grow(out->allocator, &marks, &out->trained_capacity, out->count, 1, err);
     out->trained = marks;
+    if (!status)
+        status =
+            mlt_grow(out->allocator, &labels, &out->label_capacity, out->count, sizeof *out->labels, err);
+    out->labels = labels;
     if (status) return status;
     out->tokens[out->count] = token;
+    out->labels[out->count] = -1;
     out->trained[out->count++] = trained;
     return MILLET_OK;
 }
@@ -28,6 +34,7 @@ void mlt_encoded_release(struct mlt_encoded *encoded)
 {
     mlt_free(encoded->allocator, encoded->tokens);
     mlt_free(encoded->allocator, encoded->trained);
+    mlt_free(encoded->allocator, encoded->labels);
     *encoded = (struct mlt_encoded){.allocator = encoded->allocator};
 }
 
@@ -116,9 +123,22 @@ static millet_status encode_pair(const struct mlt_encoder *encoder, const json_t
         result->skip = MILLET_SKIP_EMPTY;
         return MILLET_OK;
     }
+    const json_t *tags = json_object_get(object, "tags");
     unsigned flags = text_flags(encoder);
     MLT_TRY(append_bos(encoder, out, err));
+    size_t first = out->count;
     MLT_TRY(append_text(encoder, out, prompt, prompt_length, flags, false, err));
+    if (tags) {
+        if (!json_is_true(json_object_get(object, "prefix"))) {
+            result->skip = MILLET_SKIP_TAGS;
+            return MILLET_OK;
+        }
+        const struct mlt_tagged_text text = {prompt, prompt_length, out->tokens + first, out->count - first,
+                                             out->labels + first};
+        MLT_TRY(mlt_label_tokens(encoder->tokenizer, out->allocator, tags, &text, &result->n_labels,
+                                 &result->skip, err));
+        if (result->skip != MILLET_SKIP_REASONS) return MILLET_OK;
+    }
     MLT_TRY(append_text(encoder, out, completion, completion_length,
                         flags | (prompt_length ? MLT_TOKENIZE_CONTINUE : 0u), true, err));
     result->bytes = prompt_length + completion_length;

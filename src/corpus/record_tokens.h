@@ -24,13 +24,15 @@ struct mlt_encoded {
     const millet_allocator *allocator;
     int32_t *tokens;
     uint8_t *trained; /* 1: this token is to be predicted */
-    size_t count, token_capacity, trained_capacity;
+    int32_t *labels;  /* tokens to predict at the position itself, or -1 */
+    size_t count, token_capacity, trained_capacity, label_capacity;
 };
 
 struct mlt_encoded_record {
     size_t count;     /* tokens that were appended; 0 where the record was skipped */
     size_t bytes;     /* of text in it */
     uint32_t prefix;  /* the first tokens that see each other */
+    size_t n_labels;  /* of the tokens */
     millet_skip skip; /* MILLET_SKIP_REASONS: used */
 };
 

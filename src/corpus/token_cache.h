@@ -2,12 +2,13 @@
  * The token cache: the tokens of one source in one file, mapped.
  *
  *     lead       64 bytes: magic, version, byte order
- *     tokens     n_tokens numbers of 2 or 4 bytes
+ *     tokens     n_tokens numbers of 2 bytes (vocabularies below 65536) or 4
  *     mask       a bit for each token, lowest first: it is trained on (left out where all are)
  *     prefixes   u32 for each document (left out where all are 0)
- *     documents  u64 [n_documents + 1]: where each begins in the tokens, and n_tokens
- *     path       of the source
- *     trailer    struct mlt_cache_trailer: places, counts, checksums
+ *     labels     a number for each token, as wide as those: the token to predict at its position instead of
+ * the next, or all bits set (left out where all are) documents  u64 [n_documents + 1]: where each begins in
+ * the tokens, and n_tokens path       of the source trailer    struct mlt_cache_trailer: places, counts,
+ * checksums
  *
  * Each part begins at a multiple of 64. What is known only at the end stands at the end, so that the file is
  * written in one go. Numbers are in the machine's byte order; a file of another order is refused.
@@ -24,7 +25,7 @@
 #define MLT_CACHE_MAGIC "MLTTOKEN"
 #define MLT_CACHE_END "MLTTKEND"
 
-enum { MLT_CACHE_VERSION = 1, MLT_CACHE_ALIGNMENT = 64 };
+enum { MLT_CACHE_VERSION = 2, MLT_CACHE_ALIGNMENT = 64 };
 
 struct mlt_cache_lead {
     char magic[8];
@@ -36,11 +37,11 @@ struct mlt_cache_lead {
 
 /* All numbers u64, so that there is no padding. */
 struct mlt_cache_trailer {
-    uint64_t tokens_at, mask_at, prefixes_at, documents_at,
-        path_at; /* byte offsets; mask and prefixes: 0 where left out */
+    uint64_t tokens_at, mask_at, prefixes_at, labels_at, documents_at,
+        path_at; /* byte offsets; mask, prefixes and labels: 0 where left out */
     uint64_t n_tokens, n_documents, path_bytes, token_bytes, n_vocab;
-    uint64_t n_trained, text_bytes;
-    uint64_t skipped[8]; /* by millet_skip */
+    uint64_t n_trained, n_labels, text_bytes;
+    uint64_t skipped[16]; /* by millet_skip */
     uint64_t source_size, source_mtime, source_checksum;
     uint64_t tokenizer_checksum, options_checksum;
     uint64_t body_checksum;    /* CRC-32 of everything before the trailer */
@@ -55,8 +56,10 @@ struct millet_cache {
     struct mlt_cache_trailer trailer;
     const uint16_t *tokens16; /* one of the two */
     const uint32_t *tokens32;
-    const uint8_t *mask;       /* or NULL */
-    const uint32_t *prefixes;  /* or NULL */
+    const uint8_t *mask;      /* or NULL */
+    const uint32_t *prefixes; /* or NULL */
+    const uint16_t *labels16; /* or NULL, as labels32 */
+    const uint32_t *labels32;
     const uint64_t *documents; /* [n_documents + 1], rising, at least 2 tokens each */
 };
 
@@ -80,6 +83,14 @@ static inline bool mlt_cache_trained(const struct millet_cache *cache, uint64_t 
     return !cache->mask || (cache->mask[number / 8] >> number % 8 & 1);
 }
 
+/* The token to predict at a token's own position, not checked against the vocabulary; -1: the next one. */
+static inline int64_t mlt_cache_label(const struct millet_cache *cache, uint64_t number)
+{
+    if (cache->labels16) return cache->labels16[number] == UINT16_MAX ? -1 : (int64_t)cache->labels16[number];
+    if (cache->labels32) return cache->labels32[number] == UINT32_MAX ? -1 : (int64_t)cache->labels32[number];
+    return -1;
+}
+
 /* cache_write.c: a cache in the making. */
 struct mlt_cache_writer;
 
@@ -92,9 +103,11 @@ struct mlt_cache_origin {
 millet_status mlt_cache_writer_open(const millet_allocator *allocator, const char *path,
                                     const struct mlt_cache_origin *origin, struct mlt_cache_writer **out,
                                     millet_error *err);
-/* Appends tokens to the open document; tokens must lie in the vocabulary. */
+/* Appends tokens to the open document; tokens and labels (-1: none; NULL: none at all) must lie in the
+ * vocabulary. */
 millet_status mlt_cache_writer_put(struct mlt_cache_writer *writer, const int32_t *tokens,
-                                   const uint8_t *trained, size_t count, millet_error *err);
+                                   const uint8_t *trained, const int32_t *labels, size_t count,
+                                   millet_error *err);
 /* Ends the open document; one of fewer than 2 tokens counts as none (its tokens stay, before the next
  * document). */
 millet_status mlt_cache_writer_end_document(struct mlt_cache_writer *writer, uint32_t prefix,

@@ -38,12 +38,31 @@ struct chunk {
     struct mlt_cross_entropy how;
 };
 
+void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *sums)
+{
+    all->nll += sums->nll;
+    all->z += sums->z;
+    all->weight += sums->weight;
+    all->n_targets += sums->n_targets;
+    all->label_nll += sums->label_nll;
+    all->n_labels += sums->n_labels;
+}
+
+static bool is_label(const struct mlt_batch *batch, int64_t position)
+{
+    return batch->marks && batch->marks[position] & MILLET_MARK_LABEL;
+}
+
 static void loss_rows(const void *argument, int64_t begin, int64_t end)
 {
     const struct chunk *c = argument;
-    for (int64_t i = begin; i < end; i++)
-        c->ce->loss[i] = c->pass->workers.ops->cross_entropy(&c->how, c->ce->logits + i * c->how.n_vocab,
-                                                             c->batch->targets[c->ce->row[i]]);
+    struct mlt_cross_entropy how = c->how, label = c->how;
+    label.grad_scale *= c->batch->tag_weight;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t row = c->ce->row[i];
+        c->ce->loss[i] = c->pass->workers.ops->cross_entropy(
+            is_label(c->batch, row) ? &label : &how, c->ce->logits + i * how.n_vocab, c->batch->targets[row]);
+    }
 }
 
 static void run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_sums *sums)
@@ -57,8 +76,13 @@ static void run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_sums *sums)
     mlt_pass_linear(pass, ce->input, rows, t->output, t->output_bias, false, ce->logits);
     mlt_for_range(&pass->workers, rows, 1, loss_rows, c);
     for (int64_t i = 0; i < rows; i++) {
-        sums->nll += ce->loss[i].nll;
-        sums->z += ce->loss[i].z;
+        bool label = is_label(c->batch, ce->row[i]);
+        double weight = label ? (double)c->batch->tag_weight : 1;
+        sums->nll += weight * ce->loss[i].nll;
+        sums->z += weight * ce->loss[i].z;
+        sums->weight += weight;
+        sums->label_nll += label ? ce->loss[i].nll : 0;
+        sums->n_labels += label;
     }
     sums->n_targets += (uint64_t)rows;
     if (!c->how.backward) return;

@@ -9,12 +9,17 @@
 
 #include "train/pass.h"
 
-/* Sums over the targets of a batch. */
+/* Sums over the targets of a batch. A next token counts 1, a label the batch's tag_weight. */
 struct mlt_loss_sums {
-    double nll; /* -ln p of the targets, natural logarithm */
-    double z;   /* squared logarithms of the softmax's denominators */
+    double nll;    /* weighted: -ln p of the targets, natural logarithm */
+    double z;      /* weighted: squared logarithms of the softmax's denominators */
+    double weight; /* what nll and z are divided by for their means */
     uint64_t n_targets;
+    double label_nll; /* of the labels alone, not weighted */
+    uint64_t n_labels;
 };
+
+void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *sums);
 
 /*
  * Reads pass->hidden. With `backward` it writes pass->d_hidden and adds to the gradients of what it has used
@@ -29,7 +34,8 @@ struct mlt_loss_stage {
 
 /*
  * Cross-entropy with the targets, plus z_loss * (log of the softmax's denominator)^2. Logits exist for some
- * rows at a time only, and only for positions that have a target. `tokens`: positions of the largest batch.
+ * rows at a time only, and only for positions that have a target; labels are weighted with the batch's
+ * tag_weight. `tokens`: positions of the largest batch.
  */
 millet_status mlt_cross_entropy_open(const millet_allocator *allocator, const struct mlt_config *config,
                                      int64_t tokens, float z_loss, struct mlt_loss_stage *out,

@@ -376,16 +376,17 @@ static void place_heads(struct mlt_pass *pass, int32_t layer, struct mlt_slice w
     mlt_pass_rotate(pass, &rotation);
 }
 
-/* out = x + residual_scale * post_norm(weight . input + bias) */
-static void add_branch(struct mlt_pass *pass, const float *input, struct mlt_slice weight,
-                       struct mlt_slice bias, struct mlt_slice post, float *kept_branch,
-                       struct mlt_norm_stat stat, const float *x, float *out)
+/* out = x + residual_scale * dropout(post_norm(weight . input + bias)) */
+static void add_branch(struct mlt_pass *pass, int32_t layer, enum mlt_branch which, const float *input,
+                       struct mlt_slice weight, struct mlt_slice bias, struct mlt_slice post,
+                       float *kept_branch, struct mlt_norm_stat stat, const float *x, float *out)
 {
+    bool drops = mlt_pass_drops(pass);
     struct mlt_pass_state *s = pass->state;
     int64_t count = pass->tokens * pass->model->config.n_embd;
     float scale = pass->model->config.residual_scale;
     if (out != x) memcpy(out, x, (size_t)count * sizeof *out);
-    if (!mlt_has(post) && scale == 1) {
+    if (!mlt_has(post) && scale == 1 && !drops) {
         mlt_pass_linear(pass, input, pass->tokens, weight, bias, true, out);
         return;
     }
@@ -396,7 +397,10 @@ static void add_branch(struct mlt_pass *pass, const float *input, struct mlt_sli
         struct mlt_norm norm = mlt_pass_row_norm(pass, post, none, branch, s->branch, stat);
         mlt_pass_norm(pass, &norm, pass->tokens);
     }
-    mlt_pass_add(pass, out, s->branch, scale, count);
+    if (drops)
+        mlt_pass_add_dropped(pass, out, s->branch, scale, layer, which);
+    else
+        mlt_pass_add(pass, out, s->branch, scale, count);
 }
 
 void mlt_pass_layer(struct mlt_pass *pass, const struct mlt_batch *batch, int32_t layer, float *out)
@@ -414,8 +418,8 @@ void mlt_pass_layer(struct mlt_pass *pass, const struct mlt_batch *batch, int32_
     place_heads(pass, layer, l->k_norm, k->k_raw, k->k, k->k_stat, c->n_kv_heads);
     struct mlt_attention attention = mlt_pass_layer_attention(pass, layer);
     mlt_pass_attention(pass, batch, &attention, false);
-    add_branch(pass, k->attended, l->wo, l->bo, l->attn_post_norm, k->attn_branch, k->attn_post_stat, k->x,
-               k->middle);
+    add_branch(pass, layer, MLT_BRANCH_ATTENTION, k->attended, l->wo, l->bo, l->attn_post_norm,
+               k->attn_branch, k->attn_post_stat, k->x, k->middle);
     mlt_pass_feed_forward_input(pass, layer);
     mlt_pass_linear(pass, s->normed, tokens, c->gated ? l->w_gate : l->w_up, c->gated ? l->b_gate : l->b_up,
                     false, k->gate);
@@ -424,8 +428,8 @@ void mlt_pass_layer(struct mlt_pass *pass, const struct mlt_batch *batch, int32_
     struct mlt_gate gate = mlt_pass_layer_gate(pass, layer, s->wide);
     mlt_pass_gate(pass, &gate, tokens * c->n_ff, false);
     if (out) {
-        add_branch(pass, s->wide, l->w_down, l->b_down, l->ffn_post_norm, k->ffn_branch, k->ffn_post_stat,
-                   k->middle, out);
+        add_branch(pass, layer, MLT_BRANCH_FEED_FORWARD, s->wide, l->w_down, l->b_down, l->ffn_post_norm,
+                   k->ffn_branch, k->ffn_post_stat, k->middle, out);
     } else {
         struct mlt_slice none = {-1, 0, 0};
         mlt_pass_linear(pass, s->wide, tokens, l->w_down, l->b_down, false, k->ffn_branch);
@@ -442,6 +446,7 @@ millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *ba
     MLT_TRY(take_batch(pass, batch, err));
     struct embedding e = {pass, batch->tokens, s->kept[0].x};
     mlt_for_range(&pass->workers, pass->tokens, 16, embed_rows, &e);
+    mlt_pass_drop_embedding(pass, e.x);
     for (int32_t layer = 0; layer < t->config.n_layers; layer++)
         mlt_pass_layer(pass, batch, layer, layer + 1 < t->config.n_layers ? s->kept[layer + 1].x : s->last);
     struct mlt_norm norm =

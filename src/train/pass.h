@@ -30,8 +30,13 @@ struct mlt_pass {
     struct mlt_workers workers;
     int32_t rows, length; /* of the batch at hand */
     int64_t tokens;       /* rows * length */
-    float *hidden;        /* [tokens][n_embd] after the last norm */
-    float *d_hidden;      /* [tokens][n_embd] its gradient */
+    /* Dropout (Srivastava et al., 2014): the part of the embeddings' values and of the branches' outputs that
+     * a forward pass and its way back leave out; 0: none. Which follows from the key. Set by the caller
+     * before the forward pass. */
+    float dropout; /* 0 to below 1, in steps of 2^-16 */
+    uint64_t dropout_key;
+    float *hidden;   /* [tokens][n_embd] after the last norm */
+    float *d_hidden; /* [tokens][n_embd] its gradient */
     struct mlt_pass_state *state;
 };
 

@@ -3,16 +3,22 @@
 
 #include <string.h>
 
-/* The gradient of a branch, from that of the stream: scaled, and through the branch's post norm. */
-static const float *branch_gradient(struct mlt_pass *pass, struct mlt_slice post, const float *kept_branch,
+/* The gradient of a branch, from that of the stream: scaled, without what was dropped, and through the
+ * branch's post norm. */
+static const float *branch_gradient(struct mlt_pass *pass, int32_t layer, enum mlt_branch which,
+                                    struct mlt_slice post, const float *kept_branch,
                                     struct mlt_norm_stat stat)
 {
     struct mlt_pass_state *s = pass->state;
     const struct mlt_config *c = &pass->model->config;
     const float *d = s->stream;
-    if (c->residual_scale != 1) {
+    bool drops = mlt_pass_drops(pass);
+    if (c->residual_scale != 1 || drops) {
         memset(s->branch, 0, (size_t)(pass->tokens * c->n_embd) * sizeof *s->branch);
-        mlt_pass_add(pass, s->branch, s->stream, c->residual_scale, pass->tokens * c->n_embd);
+        if (drops)
+            mlt_pass_add_dropped(pass, s->branch, s->stream, c->residual_scale, layer, which);
+        else
+            mlt_pass_add(pass, s->branch, s->stream, c->residual_scale, pass->tokens * c->n_embd);
         d = s->branch;
     }
     if (!mlt_has(post)) return d;
@@ -46,7 +52,8 @@ static void feed_forward_backward(struct mlt_pass *pass, int32_t layer)
     struct mlt_pass_state *s = pass->state;
     struct mlt_kept *k = &s->kept[layer];
     int64_t tokens = pass->tokens, count = tokens * c->n_ff;
-    const float *d = branch_gradient(pass, l->ffn_post_norm, k->ffn_branch, k->ffn_post_stat);
+    const float *d = branch_gradient(pass, layer, MLT_BRANCH_FEED_FORWARD, l->ffn_post_norm, k->ffn_branch,
+                                     k->ffn_post_stat);
     struct mlt_gate gate = mlt_pass_layer_gate(pass, layer, s->wide);
     mlt_pass_gate(pass, &gate, count, false);
     mlt_pass_linear_backward(pass, s->wide, d, tokens, l->w_down, l->b_down, false, s->wide2);
@@ -84,7 +91,8 @@ static void attention_backward(struct mlt_pass *pass, const struct mlt_batch *ba
     struct mlt_pass_state *s = pass->state;
     struct mlt_kept *k = &s->kept[layer];
     int64_t tokens = pass->tokens;
-    const float *d = branch_gradient(pass, l->attn_post_norm, k->attn_branch, k->attn_post_stat);
+    const float *d = branch_gradient(pass, layer, MLT_BRANCH_ATTENTION, l->attn_post_norm, k->attn_branch,
+                                     k->attn_post_stat);
     mlt_pass_linear_backward(pass, k->attended, d, tokens, l->wo, l->bo, false, s->wide2);
     struct mlt_attention attention = mlt_pass_layer_attention(pass, layer);
     attention.dout = s->wide2;
@@ -138,6 +146,7 @@ void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch)
         feed_forward_backward(pass, layer);
         attention_backward(pass, batch, layer);
     }
+    mlt_pass_drop_embedding(pass, s->stream);
     struct embedding e = {pass, batch->tokens};
     mlt_for_range(&pass->workers, t->config.n_embd, 64, embed_backward, &e);
 }

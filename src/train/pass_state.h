@@ -55,6 +55,23 @@ void mlt_pass_attention(struct mlt_pass *pass, const struct mlt_batch *batch, st
 void mlt_pass_gate(struct mlt_pass *pass, struct mlt_gate *gate, int64_t count, bool backward);
 /* y += scale * x, `count` values. */
 void mlt_pass_add(struct mlt_pass *pass, float *y, const float *x, float scale, int64_t count);
+
+/* ---- Dropout ---- */
+
+enum mlt_branch { MLT_BRANCH_ATTENTION, MLT_BRANCH_FEED_FORWARD, MLT_BRANCH_EMBEDDING };
+
+/* Whether anything is left out. */
+bool mlt_pass_drops(const struct mlt_pass *pass);
+/*
+ * y += scale * x [T][E], with the values of x that dropout leaves out of a layer's branch taken as 0 and the
+ * others divided by the probability of staying. Forward x is the branch's output, on the way back the
+ * stream's gradient: a key leaves out the same values in both.
+ */
+void mlt_pass_add_dropped(struct mlt_pass *pass, float *y, const float *x, float scale, int32_t layer,
+                          enum mlt_branch branch);
+/* The same for embeddings or their gradient [T][E], in place; nothing where nothing is left out. */
+void mlt_pass_drop_embedding(struct mlt_pass *pass, float *x);
+
 /* dbias += column sums of dy [tokens][n]. */
 void mlt_pass_add_rows(struct mlt_pass *pass, const float *dy, int64_t rows, int64_t n, float *dbias);
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "import/open_any.h"
 #include "train/shape.h"
+#include "train/token_mask.h"
 #include "train/trainer.h"
 #include "train/training_data.h"
 #include "train/training_state.h"
@@ -25,6 +26,7 @@ millet_train_options millet_train_options_default(void)
                                   .weight_decay = 0.1f,
                                   .momentum = 0.95f,
                                   .clip = 1,
+                                  .tag_weight = 1,
                                   .seed = 1};
 }
 
@@ -36,6 +38,7 @@ struct run {
     struct mlt_trainable *model;
     struct mlt_trainer trainer;
     struct mlt_training_data data;
+    struct mlt_token_mask mask; /* of tokens to learn from, where there is any */
     struct mlt_training_state state;
     uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
     double started;
@@ -71,6 +74,9 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     if (!between(o->weight_decay, 0, 1e3f)) return wrong(err, "weight_decay", "0 to 1000 is possible");
     if (!between(o->clip, 0, 1e30f)) return wrong(err, "clip", "a norm above 0, or 0 for none, is needed");
     if (!between(o->z_loss, 0, 1e3f)) return wrong(err, "z_loss", "0 to 1000 is possible");
+    if (!between(o->tag_weight, 0, 1e3f)) return wrong(err, "tag_weight", "0 to 1000 is possible");
+    if (!between(o->mask, 0, 1)) return wrong(err, "mask", "it is a probability, 0 to 1");
+    if (!between(o->dropout, 0, 0.99f)) return wrong(err, "dropout", "0 to 0.99 is possible");
     if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
         return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
     return MILLET_OK;
@@ -132,6 +138,7 @@ static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *e
 static void close_run(struct run *r)
 {
     mlt_trainer_close(&r->trainer);
+    mlt_token_mask_close(&r->mask);
     mlt_training_data_close(&r->data);
     mlt_trainable_close(&r->model);
     mlt_text_release(&r->settings);
@@ -201,8 +208,13 @@ static millet_status open_run(struct run *r, millet_error *err)
     MLT_TRY(open_model(r, storage_dtype(o), err));
     MLT_TRY(mlt_training_data_open(&r->allocator, o, r->model, &r->data, err));
     if (!o->steps) r->options.steps = mlt_training_data_steps(&r->data, o);
-    MLT_TRY(
-        mlt_trainer_open(&r->allocator, r->model, o, mlt_batches_source(r->data.batches), &r->trainer, err));
+    struct mlt_batch_source source = mlt_batches_source(r->data.batches);
+    if (o->mask > 0) {
+        MLT_TRY(mlt_token_mask_open(&r->allocator, r->model->checkpoint, source, (double)o->mask, o->seed,
+                                    &r->mask, err));
+        source = mlt_token_mask_source(&r->mask);
+    }
+    MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, source, &r->trainer, err));
     MLT_TRY(mlt_training_settings(o, &r->settings, err));
     MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
     if (!o->resume) return MILLET_OK;
@@ -239,6 +251,7 @@ static millet_status train_step(struct run *r, millet_error *err)
     r->state.step++;
     r->state.tokens += (uint64_t)o->rows * (uint64_t)o->length * (uint64_t)o->accumulate;
     r->report.loss = result.loss;
+    r->report.tag_loss = result.label_loss;
     r->report.z = result.z;
     r->report.gradient_norm = result.gradient_norm;
     r->report.rate = result.rate;
@@ -262,7 +275,12 @@ static millet_status evaluate(struct run *r, millet_error *err)
         }
         MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, &sums, err));
     }
-    r->report.evaluation_loss = sums.n_targets ? sums.nll / (double)sums.n_targets : (double)NAN;
+    uint64_t n_next = sums.n_targets - sums.n_labels;
+    double next_nll = sums.nll - (double)o->tag_weight * sums.label_nll;
+    millet_train_report *report = &r->report;
+    report->evaluation_loss = sums.weight > 0 ? sums.nll / sums.weight : (double)NAN;
+    report->evaluation_tag_loss = sums.n_labels ? sums.label_nll / (double)sums.n_labels : (double)NAN;
+    report->evaluation_token_loss = n_next ? next_nll / (double)n_next : (double)NAN;
     return MILLET_OK;
 }
 
@@ -301,16 +319,23 @@ static void fill_report(struct run *r)
     report->saved = r->saved_step == r->state.step;
 }
 
+static void forget_evaluation(struct run *r)
+{
+    millet_train_report *report = &r->report;
+    report->evaluation_loss = report->evaluation_tag_loss = report->evaluation_token_loss = (double)NAN;
+}
+
 static millet_status train(struct run *r, millet_error *err)
 {
     const millet_train_options *o = &r->options;
     r->started = mlt_clock_seconds();
     r->first_step = r->state.step;
-    r->report.loss = r->report.z = r->report.evaluation_loss = (double)NAN; /* where all is done already */
+    r->report.loss = r->report.tag_loss = r->report.z = (double)NAN; /* where all is done already */
+    forget_evaluation(r);
     fill_report(r);
     while (r->state.step < o->steps) {
         MLT_TRY(train_step(r, err));
-        r->report.evaluation_loss = NAN;
+        forget_evaluation(r);
         if (r->data.n_held_out && is_due(o->evaluate_every, r->state.step, o->steps))
             MLT_TRY(evaluate(r, err));
         if (is_due(o->save_every, r->state.step, o->steps)) MLT_TRY(save(r, err));

@@ -1,6 +1,8 @@
 /* A step of training. SPDX-License-Identifier: Apache-2.0 */
 #include "train/trainer.h"
 
+#include "corpus/permutation.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -24,10 +26,17 @@ millet_status mlt_trainer_open(const millet_allocator *allocator, struct mlt_tra
     MLT_TRY(mlt_pass_open(allocator, model, &pass, &t->pass, err));
     MLT_TRY(mlt_cross_entropy_open(allocator, &model->config, tokens, o->z_loss, &t->loss, err));
     MLT_TRY(mlt_optimizer_open(allocator, model, o, &t->optimizer, err));
-    int32_t *block = mlt_alloc(allocator, (size_t)tokens, 4 * sizeof *block, err);
+    int32_t *block = mlt_alloc(allocator, (size_t)tokens, 4 * sizeof *block + 1, err);
     if (!block) return MILLET_NO_MEMORY;
-    t->batch =
-        (struct mlt_batch){o->rows, o->length, block, block + tokens, block + 2 * tokens, block + 3 * tokens};
+    t->batch = (struct mlt_batch){.rows = o->rows,
+                                  .length = o->length,
+                                  .tokens = block,
+                                  .targets = block + tokens,
+                                  .begin = block + 2 * tokens,
+                                  .end = block + 3 * tokens,
+                                  .marks = (uint8_t *)(block + 4 * tokens),
+                                  .tag_weight = o->tag_weight};
+    memset(t->batch.marks, 0, (size_t)tokens); /* for sources that have none */
     return MILLET_OK;
 }
 
@@ -38,13 +47,6 @@ void mlt_trainer_close(struct mlt_trainer *t)
     mlt_pass_close(&t->pass);
     if (t->batch.tokens) mlt_free(&t->allocator, t->batch.tokens);
     memset(t, 0, sizeof *t);
-}
-
-static void add_sums(struct mlt_loss_sums *all, const struct mlt_loss_sums *sums)
-{
-    all->nll += sums->nll;
-    all->z += sums->z;
-    all->n_targets += sums->n_targets;
 }
 
 static millet_status not_finite(const char *what, uint64_t step, double value, millet_error *err)
@@ -63,23 +65,26 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     memset(t->model->gradient, 0, (size_t)t->model->n_values * sizeof(float));
     for (int32_t i = 0; i < o->accumulate; i++) {
         struct mlt_loss_sums sums;
-        MLT_TRY(
-            t->source.fill(t->source.context, step * (uint64_t)o->accumulate + (uint64_t)i, &t->batch, err));
+        uint64_t number = step * (uint64_t)o->accumulate + (uint64_t)i;
+        MLT_TRY(t->source.fill(t->source.context, number, &t->batch, err));
+        t->pass->dropout = o->dropout;
+        t->pass->dropout_key = mlt_mix64(mlt_mix64(o->seed ^ UINT64_C(0x64726F70)) + number); /* "drop" */
         MLT_TRY(mlt_pass_forward(t->pass, &t->batch, err));
         MLT_TRY(t->loss.run(t->loss.context, t->pass, &t->batch, true, (float)(1 / tokens), &sums, err));
         mlt_pass_backward(t->pass, &t->batch);
-        add_sums(&all, &sums);
+        mlt_loss_sums_add(&all, &sums);
     }
     result->rate = mlt_learning_rate(o, step);
-    if (all.n_targets == 0) { /* rows of nothing but a long prompt, say */
+    result->label_loss = all.n_labels ? all.label_nll / (double)all.n_labels : (double)NAN;
+    if (!(all.weight > 0)) { /* rows of nothing but a long prompt, say */
         result->loss = result->z = (double)NAN;
         result->gradient_norm = 0;
         return MILLET_OK;
     }
     /* Gradients were summed; now that the targets of all batches are counted, they become means. */
-    double scale = tokens / (double)all.n_targets;
-    result->loss = all.nll / (double)all.n_targets;
-    result->z = all.z / (double)all.n_targets;
+    double scale = tokens / all.weight;
+    result->loss = all.nll / all.weight;
+    result->z = all.z / all.weight;
     if (!isfinite(result->loss)) return not_finite("the loss", step, result->loss, err);
     result->gradient_norm = mlt_optimizer_gradient_norm(&t->optimizer, &t->pass->workers) * scale;
     if (!isfinite(result->gradient_norm))
@@ -94,8 +99,9 @@ millet_status mlt_trainer_measure(struct mlt_trainer *t, const struct mlt_batch 
                                   struct mlt_loss_sums *sums, millet_error *err)
 {
     struct mlt_loss_sums now;
+    t->pass->dropout = 0;
     MLT_TRY(mlt_pass_forward(t->pass, batch, err));
     MLT_TRY(t->loss.run(t->loss.context, t->pass, batch, false, 1, &now, err));
-    add_sums(sums, &now);
+    mlt_loss_sums_add(sums, &now);
     return MILLET_OK;
 }

@@ -21,7 +21,8 @@ struct mlt_trainer {
 };
 
 struct mlt_step_result {
-    double loss; /* mean of -ln p over the targets; NAN where there were none */
+    double loss;       /* weighted mean of -ln p over the targets; NAN where there were none */
+    double label_loss; /* mean over the labels alone */
     double z, gradient_norm, rate;
 };
 

@@ -101,7 +101,8 @@ millet_status mlt_training_data_held_out(const struct mlt_training_data *data, u
         if (index < info.n_rows) {
             size_t at = (size_t)row * (size_t)batch->length;
             return millet_batches_fill(data->held_out[i], index, 1, batch->tokens + at, batch->targets + at,
-                                       batch->begin + at, batch->end + at, err);
+                                       batch->begin + at, batch->end + at,
+                                       batch->marks ? batch->marks + at : NULL, err);
         }
         index -= info.n_rows;
     }

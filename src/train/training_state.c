@@ -6,10 +6,19 @@
 
 /* ---- Settings ---- */
 
+/* What is as it was before there was such an option has no line: older states can be gone on with. */
+static millet_status newer_settings(const millet_train_options *o, struct mlt_text *out, millet_error *err)
+{
+    if (o->tag_weight != 1) MLT_TRY(mlt_text_printf(out, err, "tag_weight=%a\n", (double)o->tag_weight));
+    if (o->mask > 0) MLT_TRY(mlt_text_printf(out, err, "mask=%a\n", (double)o->mask));
+    if (o->dropout > 0) MLT_TRY(mlt_text_printf(out, err, "dropout=%a\n", (double)o->dropout));
+    return MILLET_OK;
+}
+
 millet_status mlt_training_settings(const millet_train_options *o, struct mlt_text *out, millet_error *err)
 {
     /* %a: to the bit. */
-    return mlt_text_printf(
+    MLT_TRY(mlt_text_printf(
         out, err,
         "steps=%llu\nrows=%d\nlength=%d\naccumulate=%d\noptimizer=%s\nschedule=%s\nrate=%a\nfinal_rate=%a\n"
         "warmup=%llu\ndecay_steps=%llu\nbeta1=%a\nbeta2=%a\nepsilon=%a\nweight_decay=%a\nmomentum=%a\nclip=%"
@@ -23,7 +32,8 @@ millet_status mlt_training_settings(const millet_train_options *o, struct mlt_te
         (double)o->rate, (double)o->final_rate, (unsigned long long)o->warmup,
         (unsigned long long)o->decay_steps, (double)o->beta1, (double)o->beta2, (double)o->epsilon,
         (double)o->weight_decay, (double)o->momentum, (double)o->clip, (double)o->z_loss,
-        o->storage == MILLET_STORE_BF16 ? "bf16" : "f32", (unsigned long long)o->seed);
+        o->storage == MILLET_STORE_BF16 ? "bf16" : "f32", (unsigned long long)o->seed));
+    return newer_settings(o, out, err);
 }
 
 /* Names the first line that differs. */

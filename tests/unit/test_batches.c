@@ -52,7 +52,7 @@ static millet_cache *make_cache(const char *name, size_t n_documents, unsigned l
             uint8_t trained = !masked || mlt_random_u64(&random) % 3 > 0;
             int32_t token = next++;
             assert_true(token < VOCABULARY);
-            assert_int_equal(mlt_cache_writer_put(writer, &token, &trained, 1, NULL), MILLET_OK);
+            assert_int_equal(mlt_cache_writer_put(writer, &token, &trained, NULL, 1, NULL), MILLET_OK);
         }
         assert_int_equal(mlt_cache_writer_end_document(writer, prefix, NULL), MILLET_OK);
     }
@@ -132,8 +132,8 @@ static void check_epoch(const millet_cache *cache, int32_t base, const millet_ba
     struct batch b = batch_new((size_t)length);
     uint64_t positions = 0, targets = 0, padding = 0;
     for (uint64_t row = 0; row < info.n_rows; row++) {
-        assert_int_equal(millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL),
-                         MILLET_OK);
+        assert_int_equal(
+            millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL, NULL), MILLET_OK);
         for (int32_t i = 0; i < length; i++) {
             if (b.tokens[i] == 0) { /* padding: no token of the cache has this number */
                 assert_int_equal(b.targets[i], -1);
@@ -253,13 +253,14 @@ static void test_order_and_epochs(void **state)
     /* In order, tokens rise; after the last row the first comes again. */
     int32_t last = 0;
     for (uint64_t row = 0; row < info.n_rows; row++) {
-        assert_int_equal(millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL),
-                         MILLET_OK);
+        assert_int_equal(
+            millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL, NULL), MILLET_OK);
         assert_true(b.tokens[0] > last);
         last = b.tokens[0];
     }
-    assert_int_equal(millet_batches_fill(batches, info.n_rows, 1, b.tokens, b.targets, b.begin, b.end, NULL),
-                     MILLET_OK);
+    assert_int_equal(
+        millet_batches_fill(batches, info.n_rows, 1, b.tokens, b.targets, b.begin, b.end, NULL, NULL),
+        MILLET_OK);
     assert_int_equal(b.tokens[0], 1);
     millet_batches_close(&batches);
     /* Shuffled, each epoch has another order, and so has each seed. */
@@ -270,13 +271,13 @@ static void test_order_and_epochs(void **state)
     assert_int_equal(millet_batches_open(&part, 1, &options, &other, NULL), MILLET_OK);
     uint64_t same_epoch = 0, same_seed = 0;
     for (uint64_t row = 0; row < info.n_rows; row++) {
-        assert_int_equal(millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL),
-                         MILLET_OK);
         assert_int_equal(
-            millet_batches_fill(batches, row + info.n_rows, 1, c.tokens, c.targets, c.begin, c.end, NULL),
-            MILLET_OK);
+            millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL, NULL), MILLET_OK);
+        assert_int_equal(millet_batches_fill(batches, row + info.n_rows, 1, c.tokens, c.targets, c.begin,
+                                             c.end, NULL, NULL),
+                         MILLET_OK);
         same_epoch += b.tokens[0] == c.tokens[0];
-        assert_int_equal(millet_batches_fill(other, row, 1, c.tokens, c.targets, c.begin, c.end, NULL),
+        assert_int_equal(millet_batches_fill(other, row, 1, c.tokens, c.targets, c.begin, c.end, NULL, NULL),
                          MILLET_OK);
         same_seed += b.tokens[0] == c.tokens[0];
     }
@@ -284,13 +285,14 @@ static void test_order_and_epochs(void **state)
     /* A batch of many rows is the rows one by one, in whatever order steps are asked for; the source says the
      * same. */
     struct mlt_batch_source source = mlt_batches_source(batches);
-    struct mlt_batch batch = {8, 16, c.tokens, c.targets, c.begin, c.end};
+    struct mlt_batch batch = {
+        .rows = 8, .length = 16, .tokens = c.tokens, .targets = c.targets, .begin = c.begin, .end = c.end};
     for (uint64_t step = 9; step-- > 0;) {
         assert_int_equal(source.fill(source.context, step, &batch, NULL), MILLET_OK);
         for (uint64_t r = 0; r < 8; r++) {
-            assert_int_equal(
-                millet_batches_fill(batches, step * 8 + r, 1, b.tokens, b.targets, b.begin, b.end, NULL),
-                MILLET_OK);
+            assert_int_equal(millet_batches_fill(batches, step * 8 + r, 1, b.tokens, b.targets, b.begin,
+                                                 b.end, NULL, NULL),
+                             MILLET_OK);
             assert_memory_equal(b.tokens, c.tokens + 16 * r, 16 * sizeof(int32_t));
             assert_memory_equal(b.targets, c.targets + 16 * r, 16 * sizeof(int32_t));
             assert_memory_equal(b.begin, c.begin + 16 * r, 16 * sizeof(int32_t));
@@ -323,11 +325,12 @@ static void test_ranks(void **state)
             options.n_ranks = ranks;
             assert_int_equal(millet_batches_open(&part, 1, &options, &one, NULL), MILLET_OK);
             for (uint64_t step = 0; step < 5; step++) {
-                assert_int_equal(
-                    millet_batches_fill(whole, step, 3 * ranks, b.tokens, b.targets, b.begin, b.end, NULL),
-                    MILLET_OK);
-                assert_int_equal(millet_batches_fill(one, step, 3, c.tokens, c.targets, c.begin, c.end, NULL),
+                assert_int_equal(millet_batches_fill(whole, step, 3 * ranks, b.tokens, b.targets, b.begin,
+                                                     b.end, NULL, NULL),
                                  MILLET_OK);
+                assert_int_equal(
+                    millet_batches_fill(one, step, 3, c.tokens, c.targets, c.begin, c.end, NULL, NULL),
+                    MILLET_OK);
                 for (int32_t r = 0; r < 3; r++)
                     assert_memory_equal(c.tokens + 16 * r, b.tokens + 16 * (r * ranks + rank),
                                         16 * sizeof(int32_t));
@@ -371,8 +374,9 @@ static void test_mixture(void **state)
         }
         assert_int_equal(millet_batches_open(parts, 3, &options, &batches, NULL), MILLET_OK);
         for (uint64_t row = 0; row < 3 * 4096; row++) {
-            assert_int_equal(millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL),
-                             MILLET_OK);
+            assert_int_equal(
+                millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL, NULL),
+                MILLET_OK);
             for (int i = 0; i < 64; i++)
                 if (b.tokens[i]) counts[(b.tokens[i] - 1) / 20000]++;
         }
@@ -434,7 +438,7 @@ static void test_tokens_outside(void **state)
     options.length = 100;
     struct batch b = batch_new(100);
     assert_int_equal(millet_batches_open(&part, 1, &options, &batches, NULL), MILLET_OK);
-    assert_int_equal(millet_batches_fill(batches, 0, 1, b.tokens, b.targets, b.begin, b.end, &err),
+    assert_int_equal(millet_batches_fill(batches, 0, 1, b.tokens, b.targets, b.begin, b.end, NULL, &err),
                      MILLET_BAD_FORMAT);
     assert_int_equal(err.offset, at);
     millet_batches_close(&batches);

@@ -287,7 +287,7 @@ static void write_cache(const char *path, uint64_t tokenizer, int32_t vocabulary
         for (size_t i = 0; i < n_tokens; i++) {
             int32_t token = (int32_t)(5 + (d * 7 + i * i) % 200);
             uint8_t mark = trained(i);
-            must(mlt_cache_writer_put(writer, &token, &mark, 1, &err), &err);
+            must(mlt_cache_writer_put(writer, &token, &mark, NULL, 1, &err), &err);
         }
         must(mlt_cache_writer_end_document(writer, 0, &err), &err);
     }

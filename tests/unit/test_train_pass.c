@@ -26,13 +26,23 @@
 enum { ROWS = 2, LENGTH = 11, TOKENS = ROWS * LENGTH };
 
 static int32_t tokens[TOKENS], targets[TOKENS], first[TOKENS], last[TOKENS];
-static const struct mlt_batch batch = {ROWS, LENGTH, tokens, targets, first, last};
+static uint8_t marks[TOKENS];
+static float dropout;
+static struct mlt_batch batch = {.rows = ROWS,
+                                 .length = LENGTH,
+                                 .tokens = tokens,
+                                 .targets = targets,
+                                 .begin = first,
+                                 .end = last,
+                                 .marks = marks,
+                                 .tag_weight = 0.375f};
 
 /* Row 0 is one document, row 1 holds two; some positions have no target. */
 static void make_batch(int32_t n_vocab)
 {
     struct mlt_random random;
     mlt_random_seed(&random, 5);
+    memset(marks, 0, sizeof marks);
     for (int32_t i = 0; i < TOKENS; i++) {
         int32_t at = i % LENGTH;
         tokens[i] = (int32_t)(mlt_random_u64(&random) % (uint64_t)n_vocab);
@@ -81,6 +91,8 @@ static double run(struct mlt_trainable *t, struct mlt_pass *pass, float z_loss)
     struct mlt_loss_sums sums;
     must(mlt_cross_entropy_open(mlt_default_allocator(), &t->config, TOKENS, z_loss, &stage, &err), &err);
     memset(t->gradient, 0, (size_t)t->n_values * sizeof(float));
+    pass->dropout = dropout;
+    pass->dropout_key = 12345;
     must(mlt_pass_forward(pass, &batch, &err), &err);
     must(stage.run(stage.context, pass, &batch, true, 1, &sums, &err), &err);
     mlt_pass_backward(pass, &batch);
@@ -106,8 +118,8 @@ static struct toy_model family(int index)
 }
 
 /* Row 0 begins with a prefix of 5 that sees itself, the second document of row 1 with one of 3. Of a prefix,
- * only the last position has something to predict. */
-static void add_prefixes(void)
+ * only the last position predicts a next token, and some of the others of row 0 a label. */
+static void add_prefixes(int32_t n_vocab)
 {
     for (int32_t i = 0; i < 5; i++)
         last[i] = 4;
@@ -115,6 +127,10 @@ static void add_prefixes(void)
         last[LENGTH + i] = 6;
     for (int32_t i = 0; i < TOKENS; i++)
         if (last[i] > i % LENGTH) targets[i] = MLT_NO_TARGET;
+    for (int32_t i = 1; i < 4; i++) {
+        targets[i] = (7 * i) % n_vocab;
+        marks[i] = MILLET_MARK_LABEL;
+    }
 }
 
 /* ---- Logits ---- */
@@ -205,7 +221,8 @@ static double naive_loss(const millet_model *model, float z_loss)
             for (int32_t v = 0; v < n_vocab; v++)
                 sum += exp(row[v] - most);
             double log_sum = most + log(sum);
-            loss += log_sum - row[targets[begin + i]] + (double)z_loss * log_sum * log_sum;
+            loss += (marks[begin + i] & MILLET_MARK_LABEL ? (double)batch.tag_weight : 1) *
+                    (log_sum - row[targets[begin + i]] + (double)z_loss * log_sum * log_sum);
         }
         begin += n;
     }
@@ -276,7 +293,7 @@ static void gradients_are_differences(void **state)
         toy.n_ff = 40;
         toy.n_vocab = 24;
         make_batch(toy.n_vocab);
-        if (prefixes) add_prefixes();
+        if (prefixes) add_prefixes(toy.n_vocab);
         struct mlt_trainable *t = open_trainable(&toy, MLT_F32);
         struct mlt_pass *pass = open_pass(t, 1, false);
         millet_model *model = toy_model_open(&toy);
@@ -291,32 +308,152 @@ static void gradients_are_differences(void **state)
     }
 }
 
+/* ---- Dropout ---- */
+
+/* llama, gemma2 (post norms), gpt2 (biases, learnt positions), minicpm (scaled residuals), a parallel block.
+ */
+enum { DROPOUT_FAMILIES = 5 };
+static const int with_dropout[DROPOUT_FAMILIES] = {0, 3, 6, 8, 10};
+
+/* The loss of the passes themselves, with `distance` gone along a direction in a tensor. */
+static double loss_along(struct mlt_trainable *t, struct mlt_pass *pass, const struct mlt_parameter *p,
+                         const float *direction, double distance)
+{
+    int64_t n = p->rows * p->columns;
+    float *weights = t->weights + p->offset, *kept = malloc((size_t)n * sizeof *kept);
+    assert_non_null(kept);
+    memcpy(kept, weights, (size_t)n * sizeof *kept);
+    for (int64_t i = 0; i < n; i++)
+        weights[i] += (float)(distance * (double)direction[i]);
+    double loss = run(t, pass, 0);
+    memcpy(weights, kept, (size_t)n * sizeof *kept);
+    free(kept);
+    return loss;
+}
+
+/* Along a tensor's gradient the loss rises by the gradient's norm, if the gradient is right. */
+static void check_rise(struct mlt_trainable *t, struct mlt_pass *pass, const struct mlt_parameter *p,
+                       const float *gradient)
+{
+    int64_t n = p->rows * p->columns;
+    float *direction = malloc((size_t)n * sizeof *direction);
+    double squares = 0, step = 4e-3;
+    assert_non_null(direction);
+    for (int64_t i = 0; i < n; i++)
+        squares += (double)gradient[i] * (double)gradient[i];
+    double norm = sqrt(squares);
+    assert_true(norm > 0);
+    for (int64_t i = 0; i < n; i++)
+        direction[i] = (float)((double)gradient[i] / norm);
+    double up = loss_along(t, pass, p, direction, step), down = loss_along(t, pass, p, direction, -step);
+    double rise = (up - down) / (2 * step);
+    if (fabs(rise - norm) > 5e-3 * norm + 2e-3)
+        fail_msg("%s: %s: the gradient's norm is %.6g, the loss rises by %.6g", t->config.architecture,
+                 p->tensor->name.data, norm, rise);
+    free(direction);
+}
+
+static void gradients_are_differences_with_dropout(void **state)
+{
+    (void)state;
+    for (int i = 0; i < DROPOUT_FAMILIES; i++) {
+        struct toy_model toy = family(with_dropout[i]);
+        toy.dtype = MLT_F32;
+        make_batch(toy.n_vocab);
+        add_prefixes(toy.n_vocab);
+        struct mlt_trainable *t = open_trainable(&toy, MLT_F32);
+        struct mlt_pass *pass = open_pass(t, 2, i % 2);
+        size_t bytes = (size_t)t->n_values * sizeof(float);
+        float *gradient = malloc(bytes);
+        assert_non_null(gradient);
+        double plain = run(t, pass, 0);
+        dropout = 0.3f;
+        double dropped = run(t, pass, 0);
+        assert_true(fabs(dropped - plain) > 1e-3 * plain); /* something is left out */
+        memcpy(gradient, t->gradient, bytes);
+        for (size_t k = 0; k < t->n_parameters; k++)
+            check_rise(t, pass, &t->parameters[k], gradient + t->parameters[k].offset);
+        dropout = 0;
+        assert_true(run(t, pass, 0) == plain);
+        free(gradient);
+        mlt_pass_close(&pass);
+        mlt_trainable_close(&t);
+    }
+}
+
+/* How much is left out, that what stays makes up for it, that layers and branches leave out other values. */
+static void dropout_leaves_out_its_part(void **state)
+{
+    (void)state;
+    struct toy_model toy = toy_model_default("llama");
+    make_batch(toy.n_vocab);
+    struct mlt_trainable *t = open_trainable(&toy, MLT_F32);
+    struct mlt_pass *pass = open_pass(t, 3, false);
+    millet_error err;
+    must(mlt_pass_forward(pass, &batch, &err), &err);
+    int64_t n = pass->tokens * t->config.n_embd, left_out = 0, same = 0, all = 0;
+    float *block = malloc(3 * (size_t)n * sizeof *block), *x = block, *y = block + n, *z = block + 2 * n;
+    assert_non_null(block);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = 1;
+    pass->dropout = 0.25f;
+    double sum = 0;
+    for (uint64_t key = 0; key < 100; key++) {
+        pass->dropout_key = key;
+        memset(y, 0, 2 * (size_t)n * sizeof *y);
+        mlt_pass_add_dropped(pass, y, x, 3, 0, MLT_BRANCH_ATTENTION);
+        mlt_pass_add_dropped(pass, z, x, 3, key % 2,
+                             key % 2 ? MLT_BRANCH_ATTENTION : MLT_BRANCH_FEED_FORWARD);
+        for (int64_t i = 0; i < n; i++) {
+            assert_true(y[i] == 0 || fabsf(y[i] - 4) < 1e-5f);
+            left_out += y[i] == 0;
+            same += y[i] == z[i];
+            sum += (double)y[i];
+        }
+        all += n;
+    }
+    double deviation = sqrt(0.25 * 0.75 / (double)all);
+    assert_true(fabs((double)left_out / (double)all - 0.25) < 5 * deviation);
+    assert_true(fabs(sum / (double)all - 3) < 5 * 4 * deviation);
+    /* By chance 0.25^2 + 0.75^2 = 0.625 of the values agree. */
+    assert_true(fabs((double)same / (double)all - 0.625) < 5 * sqrt(0.625 * 0.375 / (double)all));
+    free(block);
+    mlt_pass_close(&pass);
+    mlt_trainable_close(&t);
+}
+
 /* ---- What must not matter ---- */
+
+static void check_threads_and_recomputing(struct toy_model toy)
+{
+    make_batch(toy.n_vocab);
+    struct mlt_trainable *t = open_trainable(&toy, MLT_F32);
+    size_t bytes = (size_t)t->n_values * sizeof(float);
+    float *expected = malloc(bytes);
+    double loss = 0;
+    for (int form = 0; form < 4; form++) {
+        struct mlt_pass *pass = open_pass(t, form == 0 ? 1 : form + 1, form == 2);
+        double now = run(t, pass, 1e-3f);
+        if (form == 0) {
+            loss = now;
+            memcpy(expected, t->gradient, bytes);
+        }
+        assert_true(now == loss);
+        assert_memory_equal(t->gradient, expected, bytes);
+        mlt_pass_close(&pass);
+    }
+    free(expected);
+    mlt_trainable_close(&t);
+}
 
 static void threads_and_recomputing_change_no_bit(void **state)
 {
     (void)state;
-    for (int i = 0; i < FAMILIES; i++) {
-        struct toy_model toy = family(i);
-        make_batch(toy.n_vocab);
-        struct mlt_trainable *t = open_trainable(&toy, MLT_F32);
-        size_t bytes = (size_t)t->n_values * sizeof(float);
-        float *expected = malloc(bytes);
-        double loss = 0;
-        for (int form = 0; form < 4; form++) {
-            struct mlt_pass *pass = open_pass(t, form == 0 ? 1 : form + 1, form == 2);
-            double now = run(t, pass, 1e-3f);
-            if (form == 0) {
-                loss = now;
-                memcpy(expected, t->gradient, bytes);
-            }
-            assert_true(now == loss);
-            assert_memory_equal(t->gradient, expected, bytes);
-            mlt_pass_close(&pass);
-        }
-        free(expected);
-        mlt_trainable_close(&t);
+    for (int i = 0; i < 2 * FAMILIES; i++) {
+        dropout = i < FAMILIES ? 0 : 0.1f;
+        check_threads_and_recomputing(family(i % FAMILIES));
     }
+    dropout = 0;
 }
 
 /* A prefix that sees itself in both directions: what stands later in it changes what comes before. */
@@ -400,6 +537,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_the_engines),
         cmocka_unit_test(gradients_are_differences),
+        cmocka_unit_test(gradients_are_differences_with_dropout),
+        cmocka_unit_test(dropout_leaves_out_its_part),
         cmocka_unit_test(threads_and_recomputing_change_no_bit),
         cmocka_unit_test(prefixes_see_ahead),
         cmocka_unit_test(bad_batches_are_refused),
