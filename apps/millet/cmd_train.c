@@ -218,6 +218,11 @@ static const struct cli_option rows[] = {
      .max = 1,
      .help =
          "probability with which a token of a prefix is hidden behind <|mask|> while learning (default 0)"},
+    {.name = "mask-predict",
+     .kind = CLI_FLAG,
+     .target = &options.mask_predict,
+     .help = "what was hidden is to be predicted where it stood, unless the token has a label; it counts "
+             "--tag-weight"},
     {.name = "dropout",
      .argument = "P",
      .kind = CLI_FLOAT,

@@ -112,6 +112,8 @@ typedef struct millet_train_options {
     /* While learning only: the probability with which each token of a prefix that is no control token becomes
      * the control token <|mask|>, which the tokenizer must have; 0: none. */
     float mask;
+    bool mask_predict; /* what was there is then to be predicted, where the position has no label; counts as
+                          a label does */
     /* While learning only: the part of the embeddings and of what each branch adds to the residual stream
      * that is left out (Srivastava et al., 2014), in steps of 2^-16; 0 to 0.99. */
     float dropout;

@@ -210,8 +210,8 @@ static millet_status open_run(struct run *r, millet_error *err)
     if (!o->steps) r->options.steps = mlt_training_data_steps(&r->data, o);
     struct mlt_batch_source source = mlt_batches_source(r->data.batches);
     if (o->mask > 0) {
-        MLT_TRY(mlt_token_mask_open(&r->allocator, r->model->checkpoint, source, (double)o->mask, o->seed,
-                                    &r->mask, err));
+        MLT_TRY(mlt_token_mask_open(&r->allocator, r->model->checkpoint, source, (double)o->mask,
+                                    o->mask_predict, o->seed, &r->mask, err));
         source = mlt_token_mask_source(&r->mask);
     }
     MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, source, &r->trainer, err));

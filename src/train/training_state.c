@@ -10,7 +10,8 @@
 static millet_status newer_settings(const millet_train_options *o, struct mlt_text *out, millet_error *err)
 {
     if (o->tag_weight != 1) MLT_TRY(mlt_text_printf(out, err, "tag_weight=%a\n", (double)o->tag_weight));
-    if (o->mask > 0) MLT_TRY(mlt_text_printf(out, err, "mask=%a\n", (double)o->mask));
+    if (o->mask > 0)
+        MLT_TRY(mlt_text_printf(out, err, "mask=%a\nmask_predict=%d\n", (double)o->mask, o->mask_predict));
     if (o->dropout > 0) MLT_TRY(mlt_text_printf(out, err, "dropout=%a\n", (double)o->dropout));
     return MILLET_OK;
 }
