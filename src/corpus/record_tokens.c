@@ -361,6 +361,7 @@ millet_status mlt_encode_record(const struct mlt_encoder *encoder, const struct 
         result->skip = MILLET_SKIP_UTF8;
     if (status || result->skip != MILLET_SKIP_REASONS) {
         out->count = begin;
+        *result = (struct mlt_encoded_record){.skip = result->skip};
         return status;
     }
     result->count = out->count - begin;
