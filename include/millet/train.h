@@ -8,6 +8,7 @@
 #define MILLET_TRAIN_H
 
 #include "millet/corpus.h"
+#include "millet/distil.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,13 +39,15 @@ typedef struct millet_train_report {
     double epochs;  /* how often the rows of the data have been seen */
     double
         loss; /* mean of -ln p over the step's targets, in nats; NAN where it had none (nothing was learnt) */
-    double z; /* mean squared logarithm of the softmax's denominator */
+    double divergence; /* mean of the teacher's softened distribution from the student's; NAN without one */
+    double z;          /* mean squared logarithm of the softmax's denominator */
     double gradient_norm; /* before clipping */
     double rate;          /* learning rate of the step */
     uint64_t tokens;      /* positions of rows seen so far, padding and earlier runs included */
     double tokens_per_second, seconds, seconds_left;
     double evaluation_loss; /* mean on what was kept for it; NAN where it was not measured after this step */
-    bool saved;             /* the state was written after this step */
+    double evaluation_divergence; /* the same of the divergence; NAN also where the files have none */
+    bool saved;                   /* the state was written after this step */
 } millet_train_report;
 
 /* Return false to stop after this step: the state is saved and the call ends CANCELLED. */
@@ -105,6 +108,8 @@ typedef struct millet_train_options {
     float clip;                                /* largest norm of the gradient; 1; 0: none */
     float z_loss;                              /* 0: none */
 
+    millet_distillation distil; /* from teachers, beside the labels; without outputs: not */
+
     millet_train_storage storage;
     bool recompute;    /* keep only the layers' inputs: less memory, a third more time */
     uint64_t seed;     /* of new weights and of the order of the rows */
@@ -118,7 +123,7 @@ MILLET_API millet_train_options millet_train_options_default(void);
 
 /* Memory that training takes, by what for. */
 typedef struct millet_train_memory {
-    uint64_t weights, gradients, optimizer, activations, total; /* bytes */
+    uint64_t weights, gradients, optimizer, activations, distillation, total; /* bytes */
     uint64_t n_weights;
 } millet_train_memory;
 

@@ -236,6 +236,8 @@ static const struct part *find_row(const struct millet_batches *batches, uint64_
 struct row {
     const struct millet_cache *cache;
     int32_t *tokens, *targets, *begin, *end;
+    uint64_t *source; /* or NULL */
+    uint64_t part;
     int32_t used, length;
     uint64_t bad; /* the number of a token outside the vocabulary, or UINT64_MAX */
 };
@@ -264,6 +266,7 @@ static void fill_part(void *context, const struct mlt_row_part *part)
         row->targets[at] = !seen && mlt_cache_trained(cache, number + 1) ? (int32_t)next : MLT_NO_TARGET;
         row->begin[at] = first;
         row->end[at] = MLT_MAX(at, prefix_end);
+        if (row->source) row->source[at] = mlt_source(row->part, number);
         token = next;
     }
     row->used = last + 1;
@@ -275,6 +278,7 @@ static millet_status fill_row(const struct millet_batches *batches, uint64_t num
     uint64_t index;
     const struct part *part = find_row(batches, number, &index);
     row->cache = part->plan.cache;
+    row->part = (uint64_t)(part - batches->parts);
     row->used = 0;
     row->bad = UINT64_MAX;
     mlt_row_plan_row(&part->plan, index, fill_part, row);
@@ -282,6 +286,7 @@ static millet_status fill_row(const struct millet_batches *batches, uint64_t num
         row->tokens[i] = 0;
         row->targets[i] = MLT_NO_TARGET;
         row->begin[i] = row->end[i] = i;
+        if (row->source) row->source[i] = MLT_NO_SOURCE;
     }
     if (row->bad == UINT64_MAX) return MILLET_OK;
     return mlt_fail_at(err, MILLET_BAD_FORMAT, row->cache->path, NULL,
@@ -289,33 +294,39 @@ static millet_status fill_row(const struct millet_batches *batches, uint64_t num
                        "a token is outside the vocabulary: the cache is damaged");
 }
 
-millet_status millet_batches_fill(const millet_batches *batches, uint64_t step, int32_t rows, int32_t *tokens,
-                                  int32_t *targets, int32_t *begin, int32_t *end, millet_error *err)
+millet_status mlt_batches_fill(const millet_batches *batches, uint64_t step, struct mlt_batch *batch,
+                               millet_error *err)
 {
     uint64_t ranks = (uint64_t)batches->options.n_ranks, rank = (uint64_t)batches->options.rank;
     int32_t length = batches->options.length;
-    if (rows < 1 || step > UINT64_MAX / 2 / ((uint64_t)rows * ranks))
+    if (batch->length != length)
+        return mlt_fail(err, MILLET_BAD_ARGUMENT, "the batch has rows of %d; they were packed to %d",
+                        batch->length, length);
+    if (batch->rows < 1 || step > UINT64_MAX / 2 / ((uint64_t)batch->rows * ranks))
         return bad_option(err, "rows", "at least one row is needed");
-    for (int32_t r = 0; r < rows; r++) {
+    for (int32_t r = 0; r < batch->rows; r++) {
         size_t at = (size_t)r * (size_t)length;
-        struct row row = {.tokens = tokens + at,
-                          .targets = targets + at,
-                          .begin = begin + at,
-                          .end = end + at,
+        struct row row = {.tokens = batch->tokens + at,
+                          .targets = batch->targets + at,
+                          .begin = batch->begin + at,
+                          .end = batch->end + at,
+                          .source = batch->source ? batch->source + at : NULL,
                           .length = length};
-        MLT_TRY(fill_row(batches, (step * (uint64_t)rows + (uint64_t)r) * ranks + rank, &row, err));
+        MLT_TRY(fill_row(batches, (step * (uint64_t)batch->rows + (uint64_t)r) * ranks + rank, &row, err));
     }
     return MILLET_OK;
 }
 
+millet_status millet_batches_fill(const millet_batches *batches, uint64_t step, int32_t rows, int32_t *tokens,
+                                  int32_t *targets, int32_t *begin, int32_t *end, millet_error *err)
+{
+    struct mlt_batch batch = {rows, batches->options.length, tokens, targets, begin, end, NULL};
+    return mlt_batches_fill(batches, step, &batch, err);
+}
+
 static millet_status fill(void *context, uint64_t step, struct mlt_batch *batch, millet_error *err)
 {
-    const millet_batches *batches = context;
-    if (batch->length != batches->options.length)
-        return mlt_fail(err, MILLET_BAD_ARGUMENT, "the batch has rows of %d; they were packed to %d",
-                        batch->length, batches->options.length);
-    return millet_batches_fill(batches, step, batch->rows, batch->tokens, batch->targets, batch->begin,
-                               batch->end, err);
+    return mlt_batches_fill(context, step, batch, err);
 }
 
 struct mlt_batch_source mlt_batches_source(const millet_batches *batches)

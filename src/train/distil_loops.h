@@ -97,8 +97,8 @@ static struct mlt_row_loss distil(const struct mlt_cross_entropy *s, const struc
     }
     for (int64_t j = 0; soft->ids && j < soft->k; j++) {
         double y = (double)soft->scratch[j];
-        mlt_real d = c * (REAL(exp(y * (double)factor - t.log_sum)) - soft->p[j]) +
-                     weight * REAL(exp(y - log_sum));
+        mlt_real d =
+            c * (REAL(exp(y * (double)factor - t.log_sum)) - soft->p[j]) + weight * REAL(exp(y - log_sum));
         x[soft->ids[j]] = d * slope_of_cap(s, soft->scratch[j]) * scale;
     }
     x[target] -= hard * slope_of_cap(s, at_target) * scale;

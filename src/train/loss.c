@@ -17,6 +17,9 @@ struct cross_entropy {
     float *input, *gradient;   /* [chunk_rows][n_embd] */
     int64_t *row;              /* [chunk_rows] of the batch */
     struct mlt_row_loss *loss; /* [chunk_rows] */
+    struct mlt_soft_labels labels;
+    struct mlt_distillation mix;
+    struct mlt_soft_target *soft; /* [chunk_rows]; NULL where there is no teacher */
 };
 
 static int64_t chunk_rows(const struct mlt_config *c, int64_t tokens)
@@ -41,17 +44,23 @@ struct chunk {
 static void loss_rows(const void *argument, int64_t begin, int64_t end)
 {
     const struct chunk *c = argument;
-    for (int64_t i = begin; i < end; i++)
-        c->ce->loss[i] = c->pass->workers.ops->cross_entropy(&c->how, c->ce->logits + i * c->how.n_vocab,
-                                                             c->batch->targets[c->ce->row[i]]);
+    const struct cross_entropy *ce = c->ce;
+    const struct mlt_ops *ops = c->pass->workers.ops;
+    for (int64_t i = begin; i < end; i++) {
+        float *logits = ce->logits + i * c->how.n_vocab;
+        int32_t target = c->batch->targets[ce->row[i]];
+        ce->loss[i] = ce->soft && ce->soft[i].p ? ops->distil(&c->how, &ce->mix, &ce->soft[i], logits, target)
+                                                : ops->cross_entropy(&c->how, logits, target);
+    }
 }
 
-static void run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_sums *sums)
+static millet_status run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_sums *sums, millet_error *err)
 {
     struct cross_entropy *ce = c->ce;
     struct mlt_pass *pass = c->pass;
     const struct mlt_trainable *t = pass->model;
     size_t bytes = (size_t)t->config.n_embd * sizeof(float);
+    if (ce->soft) MLT_TRY(ce->labels.rows(ce->labels.context, c->batch, ce->row, rows, ce->soft, err));
     for (int64_t i = 0; i < rows; i++)
         memcpy(ce->input + i * t->config.n_embd, pass->hidden + ce->row[i] * t->config.n_embd, bytes);
     mlt_pass_linear(pass, ce->input, rows, t->output, t->output_bias, false, ce->logits);
@@ -59,13 +68,16 @@ static void run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_sums *sums)
     for (int64_t i = 0; i < rows; i++) {
         sums->nll += ce->loss[i].nll;
         sums->z += ce->loss[i].z;
+        sums->divergence += ce->loss[i].divergence;
+        sums->n_soft += ce->soft && ce->soft[i].p;
     }
     sums->n_targets += (uint64_t)rows;
-    if (!c->how.backward) return;
+    if (!c->how.backward) return MILLET_OK;
     mlt_pass_linear_backward(pass, ce->input, ce->logits, rows, t->output, t->output_bias, false,
                              ce->gradient);
     for (int64_t i = 0; i < rows; i++)
         memcpy(pass->d_hidden + ce->row[i] * t->config.n_embd, ce->gradient + i * t->config.n_embd, bytes);
+    return MILLET_OK;
 }
 
 static millet_status run(void *context, struct mlt_pass *pass, const struct mlt_batch *batch, bool backward,
@@ -74,7 +86,6 @@ static millet_status run(void *context, struct mlt_pass *pass, const struct mlt_
     struct cross_entropy *ce = context;
     const struct mlt_config *config = &pass->model->config;
     struct chunk c = {.ce = ce, .pass = pass, .batch = batch};
-    (void)err;
     c.how = (struct mlt_cross_entropy){.n_vocab = config->n_vocab,
                                        .logit_scale = config->logit_scale,
                                        .softcap = config->logit_softcap,
@@ -88,11 +99,10 @@ static millet_status run(void *context, struct mlt_pass *pass, const struct mlt_
         if (batch->targets[i] < 0) continue;
         ce->row[rows++] = i;
         if (rows < ce->chunk_rows) continue;
-        run_chunk(&c, rows, sums);
+        MLT_TRY(run_chunk(&c, rows, sums, err));
         rows = 0;
     }
-    if (rows > 0) run_chunk(&c, rows, sums);
-    return MILLET_OK;
+    return rows > 0 ? run_chunk(&c, rows, sums, err) : MILLET_OK;
 }
 
 static void close_stage(void *context)
@@ -105,6 +115,7 @@ static void close_stage(void *context)
     mlt_free(&allocator, ce->gradient);
     mlt_free(&allocator, ce->row);
     mlt_free(&allocator, ce->loss);
+    mlt_free(&allocator, ce->soft);
     mlt_free(&allocator, ce);
 }
 
@@ -129,5 +140,17 @@ millet_status mlt_cross_entropy_open(const millet_allocator *allocator, const st
         return MILLET_NO_MEMORY;
     }
     *out = (struct mlt_loss_stage){ce, run, close_stage};
+    return MILLET_OK;
+}
+
+millet_status mlt_cross_entropy_teach(struct mlt_loss_stage *stage, const struct mlt_soft_labels *labels,
+                                      const struct mlt_distillation *mix, millet_error *err)
+{
+    struct cross_entropy *ce = stage->context;
+    ce->chunk_rows = MLT_MIN(ce->chunk_rows, labels->chunk_rows);
+    ce->soft = mlt_alloc_zero(&ce->allocator, (size_t)ce->chunk_rows, sizeof *ce->soft, err);
+    if (!ce->soft) return MILLET_NO_MEMORY;
+    ce->labels = *labels;
+    ce->mix = *mix;
     return MILLET_OK;
 }

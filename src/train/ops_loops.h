@@ -580,7 +580,6 @@ static void adamw(const struct mlt_adamw *s, mlt_real *weight, const mlt_real *g
     .norm_dweight = norm_dweight, .rotate = rotate, .attention = attention,                                  \
     .attention_backward = attention_backward, .gate = gate, .gate_backward = gate_backward,                  \
     .cross_entropy = cross_entropy, .distil = distil, .soften = soften, .add_scaled = add_scaled,            \
-    .add_rows = add_rows,                                                                                    \
-    .square_sum = square_sum, .adamw = adamw
+    .add_rows = add_rows, .square_sum = square_sum, .adamw = adamw
 
 #endif

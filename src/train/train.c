@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "import/open_any.h"
+#include "train/distil.h"
 #include "train/shape.h"
 #include "train/trainer.h"
 #include "train/training_data.h"
@@ -25,6 +26,7 @@ millet_train_options millet_train_options_default(void)
                                   .weight_decay = 0.1f,
                                   .momentum = 0.95f,
                                   .clip = 1,
+                                  .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32},
                                   .seed = 1};
 }
 
@@ -36,6 +38,7 @@ struct run {
     struct mlt_trainable *model;
     struct mlt_trainer trainer;
     struct mlt_training_data data;
+    struct mlt_distil distil;
     struct mlt_training_state state;
     uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
     double started;
@@ -73,7 +76,7 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     if (!between(o->z_loss, 0, 1e3f)) return wrong(err, "z_loss", "0 to 1000 is possible");
     if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
         return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
-    return MILLET_OK;
+    return mlt_distil_check(o, err);
 }
 
 static millet_status check_data(const millet_train_options *o, millet_error *err)
@@ -132,6 +135,7 @@ static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *e
 static void close_run(struct run *r)
 {
     mlt_trainer_close(&r->trainer);
+    mlt_distil_close(&r->distil);
     mlt_training_data_close(&r->data);
     mlt_trainable_close(&r->model);
     mlt_text_release(&r->settings);
@@ -166,7 +170,9 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
                                     .optimizer = mlt_optimizer_bytes(t, o->optimizer)};
     MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
     memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)o->rows * o->length);
-    memory->total = memory->weights + memory->gradients + memory->optimizer + memory->activations;
+    MLT_TRY(mlt_distil_bytes(o, &t->config, &memory->distillation, err));
+    memory->total =
+        memory->weights + memory->gradients + memory->optimizer + memory->activations + memory->distillation;
     return MILLET_OK;
 }
 
@@ -201,10 +207,13 @@ static millet_status open_run(struct run *r, millet_error *err)
     MLT_TRY(open_model(r, storage_dtype(o), err));
     MLT_TRY(mlt_training_data_open(&r->allocator, o, r->model, &r->data, err));
     if (!o->steps) r->options.steps = mlt_training_data_steps(&r->data, o);
+    MLT_TRY(mlt_distil_open(&r->allocator, o, &r->data, &r->model->config, &r->distil, err));
     MLT_TRY(
         mlt_trainer_open(&r->allocator, r->model, o, mlt_batches_source(r->data.batches), &r->trainer, err));
+    if (r->distil.labels.context) MLT_TRY(mlt_trainer_teach(&r->trainer, &r->distil.labels, err));
     MLT_TRY(mlt_training_settings(o, &r->settings, err));
     MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
+    MLT_TRY(mlt_distil_describe(&r->distil, o, &r->settings, err));
     if (!o->resume) return MILLET_OK;
     MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
                                     &r->state, err));
@@ -239,6 +248,7 @@ static millet_status train_step(struct run *r, millet_error *err)
     r->state.step++;
     r->state.tokens += (uint64_t)o->rows * (uint64_t)o->length * (uint64_t)o->accumulate;
     r->report.loss = result.loss;
+    r->report.divergence = result.divergence;
     r->report.z = result.z;
     r->report.gradient_norm = result.gradient_norm;
     r->report.rate = result.rate;
@@ -263,6 +273,7 @@ static millet_status evaluate(struct run *r, millet_error *err)
         MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, &sums, err));
     }
     r->report.evaluation_loss = sums.n_targets ? sums.nll / (double)sums.n_targets : (double)NAN;
+    r->report.evaluation_divergence = sums.n_soft ? sums.divergence / (double)sums.n_soft : (double)NAN;
     return MILLET_OK;
 }
 
@@ -306,11 +317,13 @@ static millet_status train(struct run *r, millet_error *err)
     const millet_train_options *o = &r->options;
     r->started = mlt_clock_seconds();
     r->first_step = r->state.step;
-    r->report.loss = r->report.z = r->report.evaluation_loss = (double)NAN; /* where all is done already */
+    /* Where all is done already, they stay so. */
+    r->report.loss = r->report.divergence = r->report.z = (double)NAN;
+    r->report.evaluation_loss = r->report.evaluation_divergence = (double)NAN;
     fill_report(r);
     while (r->state.step < o->steps) {
         MLT_TRY(train_step(r, err));
-        r->report.evaluation_loss = NAN;
+        r->report.evaluation_loss = r->report.evaluation_divergence = (double)NAN;
         if (r->data.n_held_out && is_due(o->evaluate_every, r->state.step, o->steps))
             MLT_TRY(evaluate(r, err));
         if (is_due(o->save_every, r->state.step, o->steps)) MLT_TRY(save(r, err));

@@ -26,9 +26,24 @@ millet_status mlt_trainer_open(const millet_allocator *allocator, struct mlt_tra
     MLT_TRY(mlt_optimizer_open(allocator, model, o, &t->optimizer, err));
     int32_t *block = mlt_alloc(allocator, (size_t)tokens, 4 * sizeof *block, err);
     if (!block) return MILLET_NO_MEMORY;
-    t->batch =
-        (struct mlt_batch){o->rows, o->length, block, block + tokens, block + 2 * tokens, block + 3 * tokens};
+    t->batch = (struct mlt_batch){.rows = o->rows,
+                                  .length = o->length,
+                                  .tokens = block,
+                                  .targets = block + tokens,
+                                  .begin = block + 2 * tokens,
+                                  .end = block + 3 * tokens};
     return MILLET_OK;
+}
+
+millet_status mlt_trainer_teach(struct mlt_trainer *t, const struct mlt_soft_labels *labels,
+                                millet_error *err)
+{
+    const millet_train_options *o = t->options;
+    struct mlt_distillation mix = {o->distil.alpha, o->distil.temperature};
+    MLT_TRY(mlt_cross_entropy_teach(&t->loss, labels, &mix, err));
+    size_t tokens = (size_t)o->rows * (size_t)o->length;
+    t->batch.source = mlt_alloc(&t->allocator, tokens, sizeof *t->batch.source, err);
+    return t->batch.source ? MILLET_OK : MILLET_NO_MEMORY;
 }
 
 void mlt_trainer_close(struct mlt_trainer *t)
@@ -37,14 +52,8 @@ void mlt_trainer_close(struct mlt_trainer *t)
     mlt_optimizer_close(&t->optimizer);
     mlt_pass_close(&t->pass);
     if (t->batch.tokens) mlt_free(&t->allocator, t->batch.tokens);
+    if (t->batch.source) mlt_free(&t->allocator, t->batch.source);
     memset(t, 0, sizeof *t);
-}
-
-static void add_sums(struct mlt_loss_sums *all, const struct mlt_loss_sums *sums)
-{
-    all->nll += sums->nll;
-    all->z += sums->z;
-    all->n_targets += sums->n_targets;
 }
 
 static millet_status not_finite(const char *what, uint64_t step, double value, millet_error *err)
@@ -68,11 +77,11 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
         MLT_TRY(mlt_pass_forward(t->pass, &t->batch, err));
         MLT_TRY(t->loss.run(t->loss.context, t->pass, &t->batch, true, (float)(1 / tokens), &sums, err));
         mlt_pass_backward(t->pass, &t->batch);
-        add_sums(&all, &sums);
+        mlt_loss_add(&all, &sums);
     }
     result->rate = mlt_learning_rate(o, step);
     if (all.n_targets == 0) { /* rows of nothing but a long prompt, say */
-        result->loss = result->z = (double)NAN;
+        result->loss = result->z = result->divergence = (double)NAN;
         result->gradient_norm = 0;
         return MILLET_OK;
     }
@@ -80,6 +89,9 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     double scale = tokens / (double)all.n_targets;
     result->loss = all.nll / (double)all.n_targets;
     result->z = all.z / (double)all.n_targets;
+    result->divergence = all.n_soft ? all.divergence / (double)all.n_soft : (double)NAN;
+    if (all.n_soft && !isfinite(result->divergence))
+        return not_finite("the divergence", step, result->divergence, err);
     if (!isfinite(result->loss)) return not_finite("the loss", step, result->loss, err);
     result->gradient_norm = mlt_optimizer_gradient_norm(&t->optimizer, &t->pass->workers) * scale;
     if (!isfinite(result->gradient_norm))
@@ -96,6 +108,6 @@ millet_status mlt_trainer_measure(struct mlt_trainer *t, const struct mlt_batch 
     struct mlt_loss_sums now;
     MLT_TRY(mlt_pass_forward(t->pass, batch, err));
     MLT_TRY(t->loss.run(t->loss.context, t->pass, batch, false, 1, &now, err));
-    add_sums(sums, &now);
+    mlt_loss_add(sums, &now);
     return MILLET_OK;
 }

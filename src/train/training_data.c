@@ -99,9 +99,16 @@ millet_status mlt_training_data_held_out(const struct mlt_training_data *data, u
         millet_batches_info info;
         millet_batches_get_info(data->held_out[i], &info);
         if (index < info.n_rows) {
-            size_t at = (size_t)row * (size_t)batch->length;
-            return millet_batches_fill(data->held_out[i], index, 1, batch->tokens + at, batch->targets + at,
-                                       batch->begin + at, batch->end + at, err);
+            struct mlt_batch one = *batch;
+            int64_t at = (int64_t)row * batch->length, part = (int64_t)i;
+            if (data->n_caches > data->n_held_out) part += (int64_t)(data->n_caches - data->n_held_out);
+            one.rows = 1;
+            one.tokens += at, one.targets += at, one.begin += at, one.end += at;
+            if (one.source) one.source += at;
+            MLT_TRY(mlt_batches_fill(data->held_out[i], index, &one, err));
+            for (int32_t j = 0; one.source && j < one.length; j++)
+                if (one.source[j] != MLT_NO_SOURCE) one.source[j] = mlt_source((uint64_t)part, one.source[j]);
+            return MILLET_OK;
         }
         index -= info.n_rows;
     }

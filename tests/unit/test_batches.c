@@ -284,7 +284,7 @@ static void test_order_and_epochs(void **state)
     /* A batch of many rows is the rows one by one, in whatever order steps are asked for; the source says the
      * same. */
     struct mlt_batch_source source = mlt_batches_source(batches);
-    struct mlt_batch batch = {8, 16, c.tokens, c.targets, c.begin, c.end};
+    struct mlt_batch batch = {8, 16, c.tokens, c.targets, c.begin, c.end, NULL};
     for (uint64_t step = 9; step-- > 0;) {
         assert_int_equal(source.fill(source.context, step, &batch, NULL), MILLET_OK);
         for (uint64_t r = 0; r < 8; r++) {

@@ -380,8 +380,8 @@ static void run_distil_forward(void)
     double row[V_SIZE];
     memcpy(row, logits_in, sizeof row);
     struct mlt_row_loss l = run_distil(false, row);
-    outputs[0] = ((1 - a_mix.alpha) * l.nll + a_mix.alpha * a_mix.temperature * a_mix.temperature * l.divergence +
-                  a_loss.z_loss * l.z) *
+    outputs[0] = ((1 - a_mix.alpha) * l.nll +
+                  a_mix.alpha * a_mix.temperature * a_mix.temperature * l.divergence + a_loss.z_loss * l.z) *
                  a_loss.grad_scale / weights[0];
 }
 
@@ -419,7 +419,8 @@ static void distillation(void **state)
                                             .z_loss = form & 2 ? 0.01 : 0,
                                             .grad_scale = 0.25};
         a_mix = (struct mlt_distillation){form & 4 ? 1 : 0.7, form & 2 ? 2 : 1};
-        named[V_NAMED - 1] = form & 1 ? V_TARGET : V_TARGET - 1; /* the target among them, or among the others */
+        named[V_NAMED - 1] =
+            form & 1 ? V_TARGET : V_TARGET - 1; /* the target among them, or among the others */
         struct mlt_cross_entropy plain = {.n_vocab = V_SIZE, .logit_scale = 1};
         memcpy(d, scores, sizeof d);
         soften(&plain, a_mix.temperature, 1, d, teacher);
@@ -435,7 +436,8 @@ static void distillation(void **state)
         struct mlt_row_loss loss = run_distil(true, d), hard;
         double expected = plain_divergence(some), row[V_SIZE];
         if (fabs(loss.divergence - expected) > 1e-12)
-            fail_msg("form %d: the divergence is %.12g, by definition %.12g", form, loss.divergence, expected);
+            fail_msg("form %d: the divergence is %.12g, by definition %.12g", form, loss.divergence,
+                     expected);
         memcpy(row, logits_in, sizeof row);
         hard = cross_entropy(&a_loss, row, V_TARGET);
         assert_true(loss.nll == hard.nll && loss.z == hard.z);
@@ -443,7 +445,8 @@ static void distillation(void **state)
     }
 }
 
-/* A student that gives next to nothing to the tokens that are not named: nothing overflows or divides by 0. */
+/* A student that gives next to nothing to the tokens that are not named: nothing overflows or divides by 0.
+ */
 static void distillation_of_rare_events(void **state)
 {
     (void)state;
@@ -571,11 +574,16 @@ static void adamw_formula(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(norms, start),      cmocka_unit_test_setup(rotations, start),
-        cmocka_unit_test_setup(attentions, start), cmocka_unit_test_setup(gates, start),
-        cmocka_unit_test_setup(losses, start),     cmocka_unit_test_setup(distillation, start),
-        cmocka_unit_test_setup(distillation_of_rare_events, start), cmocka_unit_test_setup(products, start),
-        cmocka_unit_test_setup(sums, start),       cmocka_unit_test_setup(adamw_formula, start),
+        cmocka_unit_test_setup(norms, start),
+        cmocka_unit_test_setup(rotations, start),
+        cmocka_unit_test_setup(attentions, start),
+        cmocka_unit_test_setup(gates, start),
+        cmocka_unit_test_setup(losses, start),
+        cmocka_unit_test_setup(distillation, start),
+        cmocka_unit_test_setup(distillation_of_rare_events, start),
+        cmocka_unit_test_setup(products, start),
+        cmocka_unit_test_setup(sums, start),
+        cmocka_unit_test_setup(adamw_formula, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@
 enum { ROWS = 2, LENGTH = 11, TOKENS = ROWS * LENGTH };
 
 static int32_t tokens[TOKENS], targets[TOKENS], first[TOKENS], last[TOKENS];
-static const struct mlt_batch batch = {ROWS, LENGTH, tokens, targets, first, last};
+static const struct mlt_batch batch = {ROWS, LENGTH, tokens, targets, first, last, NULL};
 
 /* Row 0 is one document, row 1 holds two; some positions have no target. */
 static void make_batch(int32_t n_vocab)
