@@ -57,6 +57,7 @@ millet_status mlt_teacher_header_check(const struct mlt_teacher_header *h, uint6
     if (h->header_checksum != mlt_teacher_header_sum(h))
         return mlt_fail_at(err, MILLET_BAD_FORMAT, path, NULL, 0, "the checksum of the header is wrong");
     struct mlt_teacher_header again = *h;
+    memset(again.zeros, 0, sizeof again.zeros);
     bool good = mlt_teacher_header_lay_out(&again) && memcmp(&again, h, sizeof again) == 0;
     good = good && h->file_bytes == size && h->top_k > 0 && h->n_done <= h->n_batch_rows &&
            temperature_of(h) > 0 && temperature_of(h) < INFINITY && h->length <= INT32_MAX &&
