@@ -2,6 +2,7 @@
 #include "caches.h"
 #include "loss_plot.h"
 #include "train_sources.h"
+#include "training.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 static millet_train_options options; /* filled by the rows below */
+static int (*prepare_more)(void);    /* of another verb that trains, when there are caches; or NULL */
 
 static struct {
     const char *shape, *optimizer, *schedule, *storage, *packing, *log, *plot, *folder;
@@ -18,7 +20,7 @@ static struct {
     bool memory;
 } arguments;
 
-static const struct cli_option rows[] = {
+const struct cli_option cli_train_rows[] = {
     {.name = "new",
      .argument = "FILE",
      .kind = CLI_STRING,
@@ -26,12 +28,14 @@ static const struct cli_option rows[] = {
      .help = "start a new model of the shape described in this JSON file, with the tokenizer of --tokenizer"},
     {.name = "data",
      .letter = 'f',
-     .argument = "FILE[=WEIGHT]",
+     .argument = "FILE[=WEIGHT[@LOSS]]",
      .kind = CLI_LIST,
      .target = &arguments.data,
      .help =
          "learn from this text or JSONL (also .gz), or from a cache of millet corpus; several times for a "
-         "mixture. WEIGHT: its share of the tokens, in parts of the sum; without, by its size"},
+         "mixture. WEIGHT: its share of the tokens, in parts of the sum; without, by its size. LOSS: what "
+         "its targets count "
+         "in the loss (1)"},
     {.name = "cache-dir",
      .argument = "DIR",
      .kind = CLI_STRING,
@@ -276,14 +280,19 @@ static json_t *number_or_null(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+static void add_finite(json_t *object, const char *key, double value)
+{
+    if (object && isfinite(value)) json_object_set_new(object, key, json_real(value));
+}
+
 /* What was measured. */
 static void add_evaluation(json_t *object, const millet_train_report *r)
 {
-    if (isfinite(r->evaluation_loss))
-        json_object_set_new(object, "evaluation_loss", json_real(r->evaluation_loss));
-    if (!isfinite(r->evaluation_tag_loss)) return;
-    json_object_set_new(object, "evaluation_tag_loss", json_real(r->evaluation_tag_loss));
-    json_object_set_new(object, "evaluation_token_loss", number_or_null(r->evaluation_token_loss));
+    add_finite(object, "evaluation_loss", r->evaluation_loss);
+    add_finite(object, "evaluation_tag_loss", r->evaluation_tag_loss);
+    if (isfinite(r->evaluation_tag_loss))
+        add_finite(object, "evaluation_token_loss", r->evaluation_token_loss);
+    add_finite(object, "evaluation_divergence", r->evaluation_divergence);
 }
 
 static void log_step(const millet_train_report *r)
@@ -297,8 +306,9 @@ static void log_step(const millet_train_report *r)
                   "loss", number_or_null(r->loss), "z", number_or_null(r->z), "gradient_norm",
                   r->gradient_norm, "rate", r->rate, "tokens", (json_int_t)r->tokens, "tokens_per_second",
                   r->tokens_per_second, "seconds", r->seconds);
-    if (line && isfinite(r->tag_loss)) json_object_set_new(line, "tag_loss", json_real(r->tag_loss));
-    if (line) add_evaluation(line, r);
+    add_finite(line, "tag_loss", r->tag_loss);
+    add_finite(line, "divergence", r->divergence);
+    add_evaluation(line, r);
     char *text = line ? json_dumps(line, JSON_PRESERVE_ORDER | JSON_COMPACT) : NULL;
     json_decref(line);
     /* Training goes on without its log, but not in silence. */
@@ -318,17 +328,21 @@ static void show_step(const millet_train_report *r)
     if (!last && follow.shown > 0 && now - follow.shown < pause) return;
     follow.shown = now;
     long left = lround(r->seconds_left);
-    char evaluation[96] = "";
-    if (isfinite(r->evaluation_tag_loss))
+    char evaluation[128] = "", divergence[48] = "";
+    if (isfinite(r->divergence)) snprintf(divergence, sizeof divergence, "  divergence %.4f", r->divergence);
+    if (isfinite(r->evaluation_divergence))
+        snprintf(evaluation, sizeof evaluation, "  evaluation %.4f, divergence %.4f", r->evaluation_loss,
+                 r->evaluation_divergence);
+    else if (isfinite(r->evaluation_tag_loss))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f (tags %.4f, tokens %.4f)",
                  r->evaluation_loss, r->evaluation_tag_loss, r->evaluation_token_loss);
     else if (isfinite(r->evaluation_loss))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f", r->evaluation_loss);
     fprintf(stderr,
-            "%sstep %llu/%llu  epoch %.2f  loss %.4f%s  rate %.2e  %.0f tokens/s  %ld:%02ld:%02ld left%s",
+            "%sstep %llu/%llu  epoch %.2f  loss %.4f%s%s  rate %.2e  %.0f tokens/s  %ld:%02ld:%02ld left%s",
             terminal ? "\r\033[K" : "", (unsigned long long)r->step, (unsigned long long)r->steps, r->epochs,
-            r->loss, evaluation, r->rate, r->tokens_per_second, left / 3600, left / 60 % 60, left % 60,
-            terminal && !isfinite(r->evaluation_loss) ? "" : "\n");
+            r->loss, divergence, evaluation, r->rate, r->tokens_per_second, left / 3600, left / 60 % 60,
+            left % 60, terminal && !isfinite(r->evaluation_loss) ? "" : "\n");
     follow.line_open = terminal && !isfinite(r->evaluation_loss);
 }
 
@@ -394,7 +408,7 @@ static int prepare_data(void)
                   : cli_fail_text("out of memory");
     free(folder);
     millet_tokenizer_close(&tokenizer);
-    return code;
+    return code == CLI_OK && prepare_more ? prepare_more() : code;
 }
 
 /* ---- The verb ---- */
@@ -405,14 +419,16 @@ static int print_memory(void)
     millet_error err;
     if (millet_train_estimate(&options, &m, &err)) return cli_fail(&err);
     if (cli_json)
-        return cli_print_json(json_pack(
-            "{s:I,s:I,s:I,s:I,s:I,s:I}", "parameters", (json_int_t)m.n_weights, "weights",
-            (json_int_t)m.weights, "gradients", (json_int_t)m.gradients, "optimizer", (json_int_t)m.optimizer,
-            "activations", (json_int_t)m.activations, "total", (json_int_t)m.total));
-    printf("%.2f million parameters\nweights %s, gradients %s, optimizer %s, activations %s: %s in all, and "
-           "the corpus\n",
+        return cli_print_json(
+            json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "parameters", (json_int_t)m.n_weights, "weights",
+                      (json_int_t)m.weights, "gradients", (json_int_t)m.gradients, "optimizer",
+                      (json_int_t)m.optimizer, "activations", (json_int_t)m.activations, "distillation",
+                      (json_int_t)m.distillation, "total", (json_int_t)m.total));
+    printf("%.2f million parameters\nweights %s, gradients %s, optimizer %s, activations %s",
            (double)m.n_weights / 1e6, cli_bytes(m.weights), cli_bytes(m.gradients), cli_bytes(m.optimizer),
-           cli_bytes(m.activations), cli_bytes(m.total));
+           cli_bytes(m.activations));
+    if (m.distillation) printf(", teacher %s", cli_bytes(m.distillation));
+    printf(": %s in all, and the corpus\n", cli_bytes(m.total));
     return CLI_OK;
 }
 
@@ -423,12 +439,15 @@ static int print_result(const millet_train_report *r)
             json_pack("{s:s,s:I,s:I,s:o,s:f,s:f}", "output", options.output, "steps", (json_int_t)r->step,
                       "tokens", (json_int_t)r->tokens, "loss", number_or_null(r->loss), "seconds", r->seconds,
                       "tokens_per_second", r->tokens_per_second);
-        if (result) add_evaluation(result, r);
+        add_finite(result, "divergence", r->divergence);
+        add_evaluation(result, r);
         return cli_print_json(result);
     }
     printf("%s: %llu steps", options.output, (unsigned long long)r->step);
     if (isfinite(r->loss)) printf(", loss %.4f", r->loss);
+    if (isfinite(r->divergence)) printf(", divergence %.4f", r->divergence);
     if (isfinite(r->evaluation_loss)) printf(", evaluation %.4f", r->evaluation_loss);
+    if (isfinite(r->evaluation_divergence)) printf(", its divergence %.4f", r->evaluation_divergence);
     printf(", %.1f s, %.0f tokens/s\n", r->seconds, r->tokens_per_second);
     return CLI_OK;
 }
@@ -436,8 +455,7 @@ static int print_result(const millet_train_report *r)
 static int take_arguments(int n_operands, char **operands)
 {
     if (n_operands == 1 && arguments.shape) return cli_usage("either MODEL or --new FILE, not both");
-    if (n_operands == 0 && !arguments.shape)
-        return cli_usage("MODEL or --new FILE is missing; see millet train --help");
+    if (n_operands == 0 && !arguments.shape) return cli_usage("MODEL or --new FILE is missing; see --help");
     if (arguments.shape && !cli_model.tokenizer)
         return cli_usage("--new needs --tokenizer FILE: any checkpoint whose tokenizer the model shall have");
     if (n_operands == 1) options.model = operands[0];
@@ -466,7 +484,7 @@ static int train(void)
     if (!follow.log_path || !follow.plot_path) return cli_fail_text("out of memory");
     cli_catch_interrupt();
     int code = prepare_data();
-    if (code != CLI_OK) return code;
+    if (code != CLI_OK) return code == CLI_PREPARED ? CLI_OK : code;
     follow.log = fopen(follow.log_path, "a");
     if (!follow.log) return cli_fail_text("cannot write %s: %s", follow.log_path, strerror(errno));
     follow.plotted = cli_seconds();
@@ -484,7 +502,7 @@ static int train(void)
     return print_result(&last);
 }
 
-static int run(int n_operands, char **operands)
+int cli_train(int n_operands, char **operands, int (*prepare)(void))
 {
     char *shape = NULL;
     size_t length;
@@ -496,6 +514,7 @@ static int run(int n_operands, char **operands)
         options.shape = shape;
     }
     options.report = report_step;
+    prepare_more = prepare;
     code = arguments.memory ? print_memory() : train();
     free(follow.log_path);
     free(follow.plot_path);
@@ -504,12 +523,23 @@ static int run(int n_operands, char **operands)
     return code;
 }
 
-static void set_defaults(void)
+static int run(int n_operands, char **operands)
 {
-    options = millet_train_options_default();
+    return cli_train(n_operands, operands, NULL);
 }
 
-static const struct cli_option *const groups[] = {rows,           cli_source_rows, cli_threads_rows,
+millet_train_options *cli_train_defaults(void)
+{
+    options = millet_train_options_default();
+    return &options;
+}
+
+static void set_defaults(void)
+{
+    cli_train_defaults();
+}
+
+static const struct cli_option *const groups[] = {cli_train_rows, cli_source_rows, cli_threads_rows,
                                                   cli_model_rows, cli_json_rows,   NULL};
 
 const struct cli_verb cli_verb_train = {

@@ -8,7 +8,8 @@
     X(inspect)                                                                                               \
     X(run)                                                                                                   \
     X(chat)                                                                                                  \
-    X(understand) X(compact) X(train) X(eval) X(bench) X(tokenize) X(tokenizer) X(corpus) X(logits)          \
+    X(understand)                                                                                            \
+    X(compact) X(train) X(distil) X(eval) X(bench) X(tokenize) X(tokenizer) X(corpus) X(logits)              \
         X(completion)
 
 #define CLI_VERB_DECLARE(name) extern const struct cli_verb cli_verb_##name;

@@ -8,6 +8,7 @@
 #define MILLET_TRAIN_H
 
 #include "millet/corpus.h"
+#include "millet/distil.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,8 +40,9 @@ typedef struct millet_train_report {
     /* Mean of -ln p over the step's targets, in nats; NAN where it had none (nothing was learnt). Labels
      * count `tag_weight` in the mean. */
     double loss;
-    double tag_loss;      /* the mean over the step's labels alone; NAN where it had none */
-    double z;             /* mean squared logarithm of the softmax's denominator, weighted as the loss */
+    double tag_loss;   /* the mean over the step's labels alone; NAN where it had none */
+    double divergence; /* mean of the teacher's softened distribution from the student's; NAN without one */
+    double z;          /* mean squared logarithm of the softmax's denominator, weighted as the loss */
     double gradient_norm; /* before clipping */
     double rate;          /* learning rate of the step */
     uint64_t tokens;      /* positions of rows seen so far, padding and earlier runs included */
@@ -48,7 +50,8 @@ typedef struct millet_train_report {
     double evaluation_loss; /* mean on what was kept for it; NAN where it was not measured after this step */
     double evaluation_tag_loss, evaluation_token_loss; /* of its labels, and of its next tokens, apart; NAN
                                                           where it has none or was not measured */
-    bool saved;                                        /* the state was written after this step */
+    double evaluation_divergence; /* the same of the divergence; NAN also where the files have none */
+    bool saved;                   /* the state was written after this step */
 } millet_train_report;
 
 /* Return false to stop after this step: the state is saved and the call ends CANCELLED. */
@@ -58,6 +61,7 @@ typedef bool millet_train_callback(void *context, const millet_train_report *rep
 typedef struct millet_train_data {
     const char *cache; /* a file that millet_cache_build made with the model's tokenizer */
     double weight;     /* share of the tokens, in parts of the sum; all 0: in proportion to their tokens */
+    float loss_weight; /* what its targets count in the mean loss that is learnt from; 0: 1 */
 } millet_train_data;
 
 typedef struct millet_train_options {
@@ -118,6 +122,8 @@ typedef struct millet_train_options {
      * that is left out (Srivastava et al., 2014), in steps of 2^-16; 0 to 0.99. */
     float dropout;
 
+    millet_distillation distil; /* from teachers, beside the labels; without outputs: not */
+
     millet_train_storage storage;
     bool recompute;    /* keep only the layers' inputs: less memory, a third more time */
     uint64_t seed;     /* of new weights and of the order of the rows */
@@ -131,7 +137,7 @@ MILLET_API millet_train_options millet_train_options_default(void);
 
 /* Memory that training takes, by what for. */
 typedef struct millet_train_memory {
-    uint64_t weights, gradients, optimizer, activations, total; /* bytes */
+    uint64_t weights, gradients, optimizer, activations, distillation, total; /* bytes */
     uint64_t n_weights;
 } millet_train_memory;
 

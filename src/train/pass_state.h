@@ -108,7 +108,7 @@ static inline const float *mlt_weight(const struct mlt_pass *pass, struct mlt_sl
 
 static inline float *mlt_gradient(const struct mlt_pass *pass, struct mlt_slice slice)
 {
-    return mlt_has(slice) ? pass->model->gradient + slice.offset : NULL;
+    return mlt_has(slice) && pass->model->gradient ? pass->model->gradient + slice.offset : NULL;
 }
 
 #endif

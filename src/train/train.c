@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "import/open_any.h"
+#include "train/distil.h"
 #include "train/shape.h"
 #include "train/token_mask.h"
 #include "train/trainer.h"
@@ -27,6 +28,7 @@ millet_train_options millet_train_options_default(void)
                                   .momentum = 0.95f,
                                   .clip = 1,
                                   .tag_weight = 1,
+                                  .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32},
                                   .seed = 1};
 }
 
@@ -39,6 +41,7 @@ struct run {
     struct mlt_trainer trainer;
     struct mlt_training_data data;
     struct mlt_token_mask mask; /* of tokens to learn from, where there is any */
+    struct mlt_distil distil;
     struct mlt_training_state state;
     uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
     double started;
@@ -79,7 +82,7 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     if (!between(o->dropout, 0, 0.99f)) return wrong(err, "dropout", "0 to 0.99 is possible");
     if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
         return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
-    return MILLET_OK;
+    return mlt_distil_check(o, err);
 }
 
 static millet_status check_data(const millet_train_options *o, millet_error *err)
@@ -139,6 +142,7 @@ static void close_run(struct run *r)
 {
     mlt_trainer_close(&r->trainer);
     mlt_token_mask_close(&r->mask);
+    mlt_distil_close(&r->distil);
     mlt_training_data_close(&r->data);
     mlt_trainable_close(&r->model);
     mlt_text_release(&r->settings);
@@ -173,7 +177,9 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
                                     .optimizer = mlt_optimizer_bytes(t, o->optimizer)};
     MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
     memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)o->rows * o->length);
-    memory->total = memory->weights + memory->gradients + memory->optimizer + memory->activations;
+    MLT_TRY(mlt_distil_bytes(o, &t->config, &memory->distillation, err));
+    memory->total =
+        memory->weights + memory->gradients + memory->optimizer + memory->activations + memory->distillation;
     return MILLET_OK;
 }
 
@@ -214,9 +220,12 @@ static millet_status open_run(struct run *r, millet_error *err)
                                     o->mask_predict, o->seed, &r->mask, err));
         source = mlt_token_mask_source(&r->mask);
     }
+    MLT_TRY(mlt_distil_open(&r->allocator, o, &r->data, &r->model->config, &r->distil, err));
     MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, source, &r->trainer, err));
+    if (r->distil.labels.context) MLT_TRY(mlt_trainer_teach(&r->trainer, &r->distil.labels, err));
     MLT_TRY(mlt_training_settings(o, &r->settings, err));
     MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
+    MLT_TRY(mlt_distil_describe(&r->distil, o, &r->settings, err));
     if (!o->resume) return MILLET_OK;
     MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
                                     &r->state, err));
@@ -252,6 +261,7 @@ static millet_status train_step(struct run *r, millet_error *err)
     r->state.tokens += (uint64_t)o->rows * (uint64_t)o->length * (uint64_t)o->accumulate;
     r->report.loss = result.loss;
     r->report.tag_loss = result.label_loss;
+    r->report.divergence = result.divergence;
     r->report.z = result.z;
     r->report.gradient_norm = result.gradient_norm;
     r->report.rate = result.rate;
@@ -281,6 +291,7 @@ static millet_status evaluate(struct run *r, millet_error *err)
     report->evaluation_loss = sums.weight > 0 ? sums.nll / sums.weight : (double)NAN;
     report->evaluation_tag_loss = sums.n_labels ? sums.label_nll / (double)sums.n_labels : (double)NAN;
     report->evaluation_token_loss = n_next ? next_nll / (double)n_next : (double)NAN;
+    report->evaluation_divergence = sums.soft_weight > 0 ? sums.divergence / sums.soft_weight : (double)NAN;
     return MILLET_OK;
 }
 
@@ -322,7 +333,8 @@ static void fill_report(struct run *r)
 static void forget_evaluation(struct run *r)
 {
     millet_train_report *report = &r->report;
-    report->evaluation_loss = report->evaluation_tag_loss = report->evaluation_token_loss = (double)NAN;
+    report->evaluation_loss = report->evaluation_divergence = (double)NAN;
+    report->evaluation_tag_loss = report->evaluation_token_loss = (double)NAN;
 }
 
 static millet_status train(struct run *r, millet_error *err)
@@ -330,7 +342,8 @@ static millet_status train(struct run *r, millet_error *err)
     const millet_train_options *o = &r->options;
     r->started = mlt_clock_seconds();
     r->first_step = r->state.step;
-    r->report.loss = r->report.tag_loss = r->report.z = (double)NAN; /* where all is done already */
+    r->report.loss = r->report.tag_loss = r->report.divergence = r->report.z =
+        (double)NAN; /* where all is done already */
     forget_evaluation(r);
     fill_report(r);
     while (r->state.step < o->steps) {

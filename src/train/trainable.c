@@ -238,20 +238,20 @@ static millet_status read_divisors(struct finder *f)
     return MILLET_OK;
 }
 
-static millet_status read_weights(struct mlt_trainable *t, mlt_dtype stored, millet_error *err)
+static millet_status read_weights(struct mlt_trainable *t, mlt_dtype stored, bool frozen, millet_error *err)
 {
     size_t n = (size_t)t->n_values;
     t->master = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
-    t->gradient = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
+    if (!frozen) t->gradient = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
     t->weights = stored == MLT_F32 ? t->master : mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
-    if (!t->master || !t->gradient || !t->weights) return MILLET_NO_MEMORY;
+    if (!t->master || (!t->gradient && !frozen) || !t->weights) return MILLET_NO_MEMORY;
     for (size_t i = 0; i < t->n_parameters; i++)
         MLT_TRY(read_values(t, t->parameters[i].tensor, t->master + t->parameters[i].offset, err));
     mlt_trainable_refresh(t, 0, t->n_values);
     return MILLET_OK;
 }
 
-static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, millet_error *err)
+static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, bool frozen, millet_error *err)
 {
     const struct mlt_checkpoint *checkpoint = t->checkpoint;
     struct finder f = {.t = t, .err = err, .layer = -1};
@@ -261,11 +261,11 @@ static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, millet_erro
                            "models with experts cannot be trained yet");
     MLT_TRY(find_all(&f));
     MLT_TRY(read_divisors(&f));
-    return stored == MLT_DTYPE_LIMIT ? MILLET_OK : read_weights(t, stored, err);
+    return stored == MLT_DTYPE_LIMIT ? MILLET_OK : read_weights(t, stored, frozen, err);
 }
 
-millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
-                                 mlt_dtype stored, struct mlt_trainable **out, millet_error *err)
+static millet_status open_model(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                mlt_dtype stored, bool frozen, struct mlt_trainable **out, millet_error *err)
 {
     *out = NULL;
     struct mlt_trainable *t = mlt_alloc_zero(allocator, 1, sizeof *t, err);
@@ -276,7 +276,7 @@ millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_c
     t->allocator = *allocator;
     t->checkpoint = checkpoint;
     mlt_arena_init(&t->arena, allocator);
-    millet_status status = fill(t, stored, err);
+    millet_status status = fill(t, stored, frozen, err);
     if (status != MILLET_OK) {
         mlt_error_in_file(err, checkpoint->path);
         mlt_trainable_close(&t);
@@ -284,6 +284,18 @@ millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_c
     }
     *out = t;
     return MILLET_OK;
+}
+
+millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                 mlt_dtype stored, struct mlt_trainable **out, millet_error *err)
+{
+    return open_model(allocator, checkpoint, stored, false, out, err);
+}
+
+millet_status mlt_trainable_open_frozen(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                        struct mlt_trainable **out, millet_error *err)
+{
+    return open_model(allocator, checkpoint, MLT_F32, true, out, err);
 }
 
 void mlt_trainable_close(struct mlt_trainable **handle)

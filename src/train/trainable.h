@@ -45,7 +45,7 @@ struct mlt_trainable {
     uint64_t n_weights; /* without padding */
     float *master;      /* what the optimiser changes */
     float *weights;     /* what the passes read: master, or its copy as it will be stored */
-    float *gradient;
+    float *gradient;    /* NULL where the model is frozen */
     struct mlt_slice token_embd, position_embd, output_norm, output_norm_bias, output, output_bias;
     struct mlt_trainable_layer *layers;
     const float *rope_divisors; /* [rope_size / 2] or NULL */
@@ -58,6 +58,9 @@ struct mlt_trainable {
  */
 millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
                                  mlt_dtype stored, struct mlt_trainable **out, millet_error *err);
+/* The same to be read only, as a teacher is: there is no gradient, which is NULL. */
+millet_status mlt_trainable_open_frozen(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                        struct mlt_trainable **out, millet_error *err);
 void mlt_trainable_close(struct mlt_trainable **trainable);
 
 /* Brings `weights` up to date after `master` has changed, values [begin, end). */

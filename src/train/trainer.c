@@ -27,17 +27,32 @@ millet_status mlt_trainer_open(const millet_allocator *allocator, struct mlt_tra
     MLT_TRY(mlt_cross_entropy_open(allocator, &model->config, tokens, o->z_loss, &t->loss, err));
     MLT_TRY(mlt_optimizer_open(allocator, model, o, &t->optimizer, err));
     int32_t *block = mlt_alloc(allocator, (size_t)tokens, 4 * sizeof *block + 1, err);
-    if (!block) return MILLET_NO_MEMORY;
+    float *row_weight = mlt_alloc(allocator, (size_t)o->rows, sizeof *row_weight, err);
     t->batch = (struct mlt_batch){.rows = o->rows,
                                   .length = o->length,
                                   .tokens = block,
                                   .targets = block + tokens,
                                   .begin = block + 2 * tokens,
                                   .end = block + 3 * tokens,
-                                  .marks = (uint8_t *)(block + 4 * tokens),
-                                  .tag_weight = o->tag_weight};
+                                  .marks = block ? (uint8_t *)(block + 4 * tokens) : NULL,
+                                  .tag_weight = o->tag_weight,
+                                  .row_weight = row_weight};
+    if (!block || !row_weight) return MILLET_NO_MEMORY;
     memset(t->batch.marks, 0, (size_t)tokens); /* for sources that have none */
+    for (int32_t row = 0; row < o->rows; row++)
+        row_weight[row] = 1;
     return MILLET_OK;
+}
+
+millet_status mlt_trainer_teach(struct mlt_trainer *t, const struct mlt_soft_labels *labels,
+                                millet_error *err)
+{
+    const millet_train_options *o = t->options;
+    struct mlt_distillation mix = {o->distil.alpha, o->distil.temperature};
+    MLT_TRY(mlt_cross_entropy_teach(&t->loss, labels, &mix, err));
+    size_t tokens = (size_t)o->rows * (size_t)o->length;
+    t->batch.source = mlt_alloc(&t->allocator, tokens, sizeof *t->batch.source, err);
+    return t->batch.source ? MILLET_OK : MILLET_NO_MEMORY;
 }
 
 void mlt_trainer_close(struct mlt_trainer *t)
@@ -46,6 +61,8 @@ void mlt_trainer_close(struct mlt_trainer *t)
     mlt_optimizer_close(&t->optimizer);
     mlt_pass_close(&t->pass);
     if (t->batch.tokens) mlt_free(&t->allocator, t->batch.tokens);
+    if (t->batch.row_weight) mlt_free(&t->allocator, t->batch.row_weight);
+    if (t->batch.source) mlt_free(&t->allocator, t->batch.source);
     memset(t, 0, sizeof *t);
 }
 
@@ -77,7 +94,7 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     result->rate = mlt_learning_rate(o, step);
     result->label_loss = all.n_labels ? all.label_nll / (double)all.n_labels : (double)NAN;
     if (!(all.weight > 0)) { /* rows of nothing but a long prompt, say */
-        result->loss = result->z = (double)NAN;
+        result->loss = result->z = result->divergence = (double)NAN;
         result->gradient_norm = 0;
         return MILLET_OK;
     }
@@ -85,6 +102,9 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     double scale = tokens / all.weight;
     result->loss = all.nll / all.weight;
     result->z = all.z / all.weight;
+    result->divergence = all.soft_weight > 0 ? all.divergence / all.soft_weight : (double)NAN;
+    if (all.soft_weight > 0 && !isfinite(result->divergence))
+        return not_finite("the divergence", step, result->divergence, err);
     if (!isfinite(result->loss)) return not_finite("the loss", step, result->loss, err);
     result->gradient_norm = mlt_optimizer_gradient_norm(&t->optimizer, &t->pass->workers) * scale;
     if (!isfinite(result->gradient_norm))

@@ -23,6 +23,7 @@ struct mlt_trainer {
 struct mlt_step_result {
     double loss;       /* weighted mean of -ln p over the targets; NAN where there were none */
     double label_loss; /* mean over the labels alone */
+    double divergence; /* from the teacher; NAN where there is none */
     double z, gradient_norm, rate;
 };
 
@@ -34,6 +35,9 @@ struct mlt_pass_options mlt_trainer_pass_options(const millet_train_options *opt
 millet_status mlt_trainer_open(const millet_allocator *allocator, struct mlt_trainable *model,
                                const millet_train_options *options, struct mlt_batch_source source,
                                struct mlt_trainer *out, millet_error *err);
+/* A teacher for the trainer, before its first step; the labels must outlive it. */
+millet_status mlt_trainer_teach(struct mlt_trainer *trainer, const struct mlt_soft_labels *labels,
+                                millet_error *err);
 void mlt_trainer_close(struct mlt_trainer *trainer);
 
 /*

@@ -269,7 +269,7 @@ static void test_batches(void **state)
     millet_cache_info info;
     millet_cache_get_info(cache, &info);
     assert_true(info.n_labels > 0);
-    const millet_mixture_part parts[] = {{cache, 1}, {cache, 2}};
+    const millet_mixture_part parts[] = {{.cache = cache, .weight = 1}, {.cache = cache, .weight = 2}};
     for (int packing = 0; packing < 2; packing++) {
         millet_batch_options options = millet_batch_options_default();
         options.allocator = &counting.allocator;

@@ -59,7 +59,7 @@ enum { STEPS = 12, SAVE_EVERY = 3 };
 
 static char model[512], text[512], cache[512], pairs[512], output[512], state_file[512];
 
-static const millet_train_data data[] = {{cache, 2}, {pairs, 1}};
+static const millet_train_data data[] = {{.cache = cache, .weight = 2}, {.cache = pairs, .weight = 1}};
 
 static millet_train_options options;
 

@@ -367,7 +367,9 @@ static void test_mixture(void **state)
     millet_cache *caches[] = {make_cache("a.tokens", 400, 30, 0, false, false, false, 6),
                               make_cache("b.tokens", 200, 30, 20000, false, false, false, 7),
                               make_cache("c.tokens", 40, 300, 40000, false, false, false, 8)};
-    millet_mixture_part parts[3] = {{caches[0], 5}, {caches[1], 3}, {caches[2], 2}};
+    millet_mixture_part parts[3] = {{.cache = caches[0], .weight = 5},
+                                    {.cache = caches[1], .weight = 3, .loss_weight = 0.25f},
+                                    {.cache = caches[2], .weight = 2}};
     millet_batch_options options = millet_batch_options_default();
     millet_batches *batches;
     options.length = 64;
@@ -389,10 +391,17 @@ static void test_mixture(void **state)
             share[1] = 1;
         }
         assert_int_equal(millet_batches_open(parts, 3, &options, &batches, NULL), MILLET_OK);
+        float row_weight = 0;
+        struct mlt_batch one = {.rows = 1,
+                                .length = 64,
+                                .tokens = b.tokens,
+                                .targets = b.targets,
+                                .begin = b.begin,
+                                .end = b.end,
+                                .row_weight = &row_weight};
         for (uint64_t row = 0; row < 3 * 4096; row++) {
-            assert_int_equal(
-                millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL, NULL),
-                MILLET_OK);
+            assert_int_equal(mlt_batches_fill(batches, row, &one, NULL), MILLET_OK);
+            assert_true(row_weight == (b.tokens[0] > 20000 && b.tokens[0] <= 40000 ? 0.25f : 1.0f));
             for (int i = 0; i < 64; i++)
                 if (b.tokens[i]) counts[(b.tokens[i] - 1) / 20000]++;
         }

@@ -27,7 +27,7 @@ enum { ROWS = 2, LENGTH = 11, TOKENS = ROWS * LENGTH };
 
 static int32_t tokens[TOKENS], targets[TOKENS], first[TOKENS], last[TOKENS];
 static uint8_t marks[TOKENS];
-static float dropout;
+static float dropout, row_weight[ROWS] = {1.25f, 0.5f};
 static struct mlt_batch batch = {.rows = ROWS,
                                  .length = LENGTH,
                                  .tokens = tokens,
@@ -35,7 +35,8 @@ static struct mlt_batch batch = {.rows = ROWS,
                                  .begin = first,
                                  .end = last,
                                  .marks = marks,
-                                 .tag_weight = 0.375f};
+                                 .tag_weight = 0.375f,
+                                 .row_weight = row_weight};
 
 /* Row 0 is one document, row 1 holds two; some positions have no target. */
 static void make_batch(int32_t n_vocab)
@@ -221,7 +222,8 @@ static double naive_loss(const millet_model *model, float z_loss)
             for (int32_t v = 0; v < n_vocab; v++)
                 sum += exp(row[v] - most);
             double log_sum = most + log(sum);
-            loss += (marks[begin + i] & MILLET_MARK_LABEL ? (double)batch.tag_weight : 1) *
+            loss += (double)row_weight[begin / LENGTH] *
+                    (marks[begin + i] & MILLET_MARK_LABEL ? (double)batch.tag_weight : 1) *
                     (log_sum - row[targets[begin + i]] + (double)z_loss * log_sum * log_sum);
         }
         begin += n;

@@ -83,7 +83,7 @@ static void build_caches(void)
     strcpy(model, folder_path("model.gguf"));
     strcpy(output, folder_path("out.gguf"));
     /* A model of that shape, as it is before it learns. */
-    const millet_train_data one = {tagged, 0};
+    const millet_train_data one = {.cache = tagged, .weight = 0};
     millet_train_options o = millet_train_options_default();
     o.shape = shape;
     o.tokenizer_path = tokenizer_path;
@@ -114,7 +114,7 @@ static int tear_down(void **state)
 
 static int each(void **state)
 {
-    static const millet_train_data one = {tagged, 0};
+    static const millet_train_data one = {.cache = tagged, .weight = 0};
     (void)state;
     options = millet_train_options_default();
     options.model = model;
@@ -220,7 +220,7 @@ static void losses_are_weighted(void **state)
         assert_true(isfinite(report.loss) && isfinite(report.tag_loss));
     }
     /* Without tags there is nothing to say of them. */
-    const millet_train_data one = {plain, 0};
+    const millet_train_data one = {.cache = plain, .weight = 0};
     const char *const others[] = {plain};
     options.data = &one;
     options.evaluation_data = others;
@@ -241,7 +241,9 @@ static void a_step_is_one_mean(void **state)
     o.length = LENGTH;
     naive_sums(tagged, &s);
     assert_int_equal(millet_cache_open(tagged, NULL, true, &cache, NULL), MILLET_OK);
-    assert_int_equal(millet_batches_open(&(millet_mixture_part){cache, 1}, 1, &o, &batches, NULL), MILLET_OK);
+    assert_int_equal(
+        millet_batches_open(&(millet_mixture_part){.cache = cache, .weight = 1}, 1, &o, &batches, NULL),
+        MILLET_OK);
     millet_batches_get_info(batches, &info);
     millet_batches_close(&batches);
     millet_cache_close(&cache);
@@ -287,7 +289,7 @@ static void masks_fall_on_prefixes(void **state)
 {
     (void)state;
     enum { ROWS = 50, N = ROWS * LENGTH };
-    static int32_t tokens[2][N], kept[N];
+    static int32_t tokens[2][N], kept[N], targets[N];
     static uint8_t marks[N];
     struct mlt_checkpoint *checkpoint;
     struct mlt_token_mask mask;
@@ -295,9 +297,10 @@ static void masks_fall_on_prefixes(void **state)
     millet_error err;
     must(mlt_checkpoint_open(mlt_default_allocator(), model, NULL, &checkpoint, &err), &err);
     must(millet_tokenizer_open(model, NULL, NULL, &tokenizer, &err), &err);
-    struct mlt_batch batch = {.rows = ROWS, .length = LENGTH, .tokens = kept, .marks = marks};
+    struct mlt_batch batch = {
+        .rows = ROWS, .length = LENGTH, .tokens = kept, .targets = targets, .marks = marks};
     const struct mlt_batch_source inner = {NULL, fill_mixed};
-    must(mlt_token_mask_open(mlt_default_allocator(), checkpoint, inner, 0.3, 5, &mask, &err), &err);
+    must(mlt_token_mask_open(mlt_default_allocator(), checkpoint, inner, 0.3, false, 5, &mask, &err), &err);
     struct mlt_batch_source source = mlt_token_mask_source(&mask);
     long candidates = 0, masked = 0, same = 0;
     for (uint64_t step = 0; step < 20; step++) {
@@ -323,6 +326,19 @@ static void masks_fall_on_prefixes(void **state)
         must(source.fill(source.context, step + 300, &batch, &err), &err); /* the same tokens */
         for (int i = 0; i < N; i++)
             same += (tokens[0][i] == kept[i]) == (tokens[1][i] == kept[i]);
+    }
+    /* What is hidden may be what is to be predicted, but where there is a target already. */
+    mask.predict = true;
+    for (int i = 0; i < N; i++)
+        targets[i] = i % 5 ? MLT_NO_TARGET : 7;
+    batch.tokens = kept;
+    must(fill_mixed(NULL, 3, &batch, &err), &err);
+    batch.tokens = tokens[0];
+    must(source.fill(source.context, 3, &batch, &err), &err);
+    for (int i = 0; i < N; i++) {
+        bool hidden = tokens[0][i] != kept[i] && i % 5;
+        assert_int_equal(targets[i], hidden ? kept[i] : i % 5 ? MLT_NO_TARGET : 7);
+        assert_true(!hidden || marks[i] & MILLET_MARK_LABEL);
     }
     double part = (double)masked / (double)candidates;
     assert_true(fabs(part - 0.3) < 5 * sqrt(0.21 / (double)candidates));
