@@ -90,8 +90,10 @@ FLOOR_WORD = re.compile(r" ?(?:floor|楼|层)")
 
 def with_floor_word(text, start, end, slot):
     """A floor's span takes the word for "floor" behind it, so that "the second floor" is tagged one way."""
-    behind = FLOOR_WORD.match(text, end) if slot == "floor" else None
-    return (start, behind.end() if behind and text[behind.end() - 1] != text[end - 1] else end)
+    if slot != "floor" or re.search("(floor|楼|层)$", text[start:end], re.IGNORECASE):
+        return (start, end)
+    behind = FLOOR_WORD.match(text, end)
+    return (start, behind.end() if behind else end)
 
 
 def values_table(lists, blocks):

@@ -255,6 +255,14 @@ class HomeSet(unittest.TestCase):
                 else:
                     self.assertTrue(any(text in entries for entries in self.language.values[slot].values()), text)
 
+    def test_floor_word(self):
+        for text, name, expected in (("the lower floor lights", "lower", "lower floor"), ("first floor floor", "first floor", "first floor"),
+                                     ("二层的灯", "二", "二层"), ("upstairs lights", "upstairs", "upstairs")):
+            start = text.index(name)
+            first, last = home_slots.with_floor_word(text, start, start + len(name), "floor")
+            self.assertEqual(text[first:last], expected)
+            self.assertEqual(home_slots.with_floor_word(text, start, start + len(name), "area"), (start, start + len(name)))
+
     def test_numbers(self):
         for language in ("en", "zh-CN"):
             for number in range(101):
