@@ -18,6 +18,15 @@ static struct {
     bool memory;
 } arguments;
 
+static const struct {
+    const char *name;
+    millet_train_storage storage;
+} storages[] = {{"f32", MILLET_STORE_F32},
+                {"bf16", MILLET_STORE_BF16},
+                {"q8_0", MILLET_STORE_Q8_0},
+                {"q4_0", MILLET_STORE_Q4_0},
+                {"tq2_0", MILLET_STORE_TQ2_0}};
+
 static const struct cli_option rows[] = {
     {.name = "new",
      .argument = "FILE",
@@ -209,8 +218,13 @@ static const struct cli_option rows[] = {
      .argument = "TYPE",
      .kind = CLI_STRING,
      .target = &arguments.storage,
-     .choices = "f32|bf16",
+     .choices = "f32|bf16|q8_0|q4_0|tq2_0",
      .help = "type of the weights in the output, and as the passes see them (default f32)"},
+    {.name = "quantize-after",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.quantize_after,
+     .help = "see them as f32 in the first N steps, and of the type of --storage after that"},
     {.name = "recompute",
      .kind = CLI_FLAG,
      .target = &options.recompute,
@@ -409,7 +423,8 @@ static int take_arguments(int n_operands, char **operands)
     if (arguments.optimizer && !strcmp(arguments.optimizer, "muon")) options.optimizer = MILLET_MUON;
     if (arguments.schedule && !strcmp(arguments.schedule, "wsd")) options.schedule = MILLET_WSD;
     if (arguments.schedule && !strcmp(arguments.schedule, "constant")) options.schedule = MILLET_CONSTANT;
-    if (arguments.storage && !strcmp(arguments.storage, "bf16")) options.storage = MILLET_STORE_BF16;
+    for (size_t i = 0; arguments.storage && i < sizeof storages / sizeof *storages; i++)
+        if (!strcmp(arguments.storage, storages[i].name)) options.storage = storages[i].storage;
     if (arguments.packing && !strcmp(arguments.packing, "sequential"))
         options.packing = MILLET_PACK_SEQUENTIAL;
     if (arguments.memory) return CLI_OK;

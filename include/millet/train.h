@@ -25,10 +25,16 @@ typedef enum millet_schedule {
     MILLET_CONSTANT,
 } millet_schedule;
 
-/* The type of weights in the file that training ends with, and that the passes see meanwhile. */
+/* The type of matrices in the file that training ends with. The passes read weights as that file will have
+ * them; what the optimiser changes stays F32. */
 typedef enum millet_train_storage {
     MILLET_STORE_F32,
-    MILLET_STORE_BF16, /* passes read weights rounded to BF16; what the optimiser changes stays F32 */
+    MILLET_STORE_BF16,
+    /* Quantisation-aware: a file as of millet_quantize, but trained to be one (docs/train.md says which
+     * matrices are of another type). */
+    MILLET_STORE_Q8_0,
+    MILLET_STORE_Q4_0,
+    MILLET_STORE_TQ2_0,
 } millet_train_storage;
 
 /* What training reports after every step. */
@@ -106,9 +112,10 @@ typedef struct millet_train_options {
     float z_loss;                              /* 0: none */
 
     millet_train_storage storage;
-    bool recompute;    /* keep only the layers' inputs: less memory, a third more time */
-    uint64_t seed;     /* of new weights and of the order of the rows */
-    int32_t n_threads; /* 0: one for each CPU. Results are the same for every number. */
+    uint64_t quantize_after; /* steps in which the passes read F32 weights still; 0: none */
+    bool recompute;          /* keep only the layers' inputs: less memory, a third more time */
+    uint64_t seed;           /* of new weights and of the order of the rows */
+    int32_t n_threads;       /* 0: one for each CPU. Results are the same for every number. */
 
     millet_train_callback *report; /* NULL: none */
     void *context;

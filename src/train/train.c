@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "import/open_any.h"
 #include "train/shape.h"
+#include "train/storage.h"
 #include "train/trainer.h"
 #include "train/training_data.h"
 #include "train/training_state.h"
@@ -71,6 +72,8 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     if (!between(o->weight_decay, 0, 1e3f)) return wrong(err, "weight_decay", "0 to 1000 is possible");
     if (!between(o->clip, 0, 1e30f)) return wrong(err, "clip", "a norm above 0, or 0 for none, is needed");
     if (!between(o->z_loss, 0, 1e3f)) return wrong(err, "z_loss", "0 to 1000 is possible");
+    if (o->storage < MILLET_STORE_F32 || o->storage > MILLET_STORE_TQ2_0)
+        return wrong(err, "storage", "it is none of the types that training can write");
     if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
         return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
     return MILLET_OK;
@@ -100,11 +103,6 @@ static millet_status check_options(const millet_train_options *o, millet_error *
     if (!o->steps == !(o->epochs > 0)) return wrong(err, "steps", "either steps or epochs are needed");
     MLT_TRY(check_data(o, err));
     return check_numbers(o, err);
-}
-
-static mlt_dtype storage_dtype(const millet_train_options *o)
-{
-    return o->storage == MILLET_STORE_BF16 ? MLT_BF16 : MLT_F32;
 }
 
 /* ---- The model ---- */
@@ -198,17 +196,21 @@ static millet_status open_run(struct run *r, millet_error *err)
         return mlt_fail_at(
             err, MILLET_BAD_ARGUMENT, r->state_path.data, "state", MILLET_NO_OFFSET,
             "a state of an earlier training is there: resume it, or allow to restart and overwrite it");
-    MLT_TRY(open_model(r, storage_dtype(o), err));
+    MLT_TRY(open_model(r, mlt_storage_dtype(o->storage), err));
     MLT_TRY(mlt_training_data_open(&r->allocator, o, r->model, &r->data, err));
     if (!o->steps) r->options.steps = mlt_training_data_steps(&r->data, o);
     MLT_TRY(
         mlt_trainer_open(&r->allocator, r->model, o, mlt_batches_source(r->data.batches), &r->trainer, err));
     MLT_TRY(mlt_training_settings(o, &r->settings, err));
     MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
-    if (!o->resume) return MILLET_OK;
+    if (!o->resume) {
+        mlt_trainable_set_exact(r->model, o->quantize_after > 0);
+        return MILLET_OK;
+    }
     MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
                                     &r->state, err));
     r->saved_step = r->state.step;
+    mlt_trainable_set_exact(r->model, r->state.step < o->quantize_after);
     return MILLET_OK;
 }
 
@@ -321,7 +323,7 @@ static millet_status train(struct run *r, millet_error *err)
                            "stopped after step %llu of %llu; the state is saved: resume it to go on",
                            (unsigned long long)r->state.step, (unsigned long long)o->steps);
     }
-    return mlt_trainable_write(r->model, o->output, storage_dtype(o), NULL, err);
+    return mlt_trainable_write(r->model, o->output, mlt_storage_dtype(o->storage), NULL, err);
 }
 
 millet_status millet_train(const millet_train_options *options, millet_train_report *last, millet_error *err)

@@ -8,7 +8,7 @@
 
 #include "format/gguf_write.h"
 #include "model/model.h"
-#include "tensor/half.h"
+#include "train/storage.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -61,7 +61,8 @@ static millet_status take(struct finder *f, const char *suffix, enum need need, 
     MLT_TRY(
         mlt_grow(&t->allocator, &parameters, &f->capacity, t->n_parameters, sizeof *t->parameters, f->err));
     t->parameters = parameters;
-    t->parameters[t->n_parameters++] = (struct mlt_parameter){tensor, kind, rows, columns, t->n_values};
+    t->parameters[t->n_parameters++] =
+        (struct mlt_parameter){tensor, kind, rows, columns, t->n_values, MLT_F32};
     *out = (struct mlt_slice){t->n_values, rows, columns};
     t->n_weights += (uint64_t)(rows * columns);
     t->n_values += (int64_t)mlt_round_up((uint64_t)(rows * columns), VALUE_ALIGNMENT);
@@ -241,13 +242,16 @@ static millet_status read_divisors(struct finder *f)
 static millet_status read_weights(struct mlt_trainable *t, mlt_dtype stored, millet_error *err)
 {
     size_t n = (size_t)t->n_values;
+    for (size_t i = 0; i < t->n_parameters; i++)
+        t->parameters[i].stored = mlt_storage_choose(&t->parameters[i], stored);
     t->master = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
     t->gradient = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
     t->weights = stored == MLT_F32 ? t->master : mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
     if (!t->master || !t->gradient || !t->weights) return MILLET_NO_MEMORY;
     for (size_t i = 0; i < t->n_parameters; i++)
         MLT_TRY(read_values(t, t->parameters[i].tensor, t->master + t->parameters[i].offset, err));
-    mlt_trainable_refresh(t, 0, t->n_values);
+    for (size_t i = 0; i < t->n_parameters; i++)
+        mlt_trainable_refresh(t, i, 0, t->parameters[i].rows * t->parameters[i].columns);
     return MILLET_OK;
 }
 
@@ -301,11 +305,20 @@ void mlt_trainable_close(struct mlt_trainable **handle)
     *handle = NULL;
 }
 
-void mlt_trainable_refresh(struct mlt_trainable *t, int64_t begin, int64_t end)
+void mlt_trainable_refresh(struct mlt_trainable *t, size_t parameter, int64_t begin, int64_t end)
 {
+    const struct mlt_parameter *p = &t->parameters[parameter];
     if (t->weights == t->master) return;
-    for (int64_t i = begin; i < end; i++)
-        t->weights[i] = mlt_bfloat_to_float_inline(mlt_float_to_bfloat_inline(t->master[i]));
+    mlt_storage_round(t->exact ? MLT_F32 : p->stored, t->master + p->offset + begin,
+                      t->weights + p->offset + begin, end - begin);
+}
+
+void mlt_trainable_set_exact(struct mlt_trainable *t, bool exact)
+{
+    if (t->exact == exact) return;
+    t->exact = exact;
+    for (size_t i = 0; i < t->n_parameters; i++)
+        mlt_trainable_refresh(t, i, 0, t->parameters[i].rows * t->parameters[i].columns);
 }
 
 /* ---- Writing ---- */
@@ -358,7 +371,7 @@ static millet_status plan_file(struct plan *p, mlt_dtype dtype, const struct mlt
                                struct mlt_arena *arena, millet_error *err)
 {
     const struct mlt_checkpoint *from = p->t->checkpoint;
-    size_t n_metas = from->n_metas + extras->n_metas + 1, n = from->n_tensors + extras->n_tensors;
+    size_t n_metas = from->n_metas + extras->n_metas + 2, n = from->n_tensors + extras->n_tensors;
     p->metas = mlt_arena_alloc(arena, n_metas, sizeof *p->metas, err);
     p->tensors = mlt_arena_alloc(arena, n, sizeof *p->tensors, err);
     p->values = mlt_arena_alloc(arena, n, sizeof *p->values, err);
@@ -366,15 +379,15 @@ static millet_status plan_file(struct plan *p, mlt_dtype dtype, const struct mlt
     if (!p->metas || !p->tensors || !p->values || !p->sources) return MILLET_NO_MEMORY;
     for (size_t i = 0; i < from->n_metas; i++)
         if (!of_training(&from->metas[i].key)) p->metas[p->n_metas++] = from->metas[i];
-    set_number(p, "general.file_type", dtype == MLT_F32 ? 0 : dtype == MLT_F16 ? 1 : 32);
+    set_number(p, "general.file_type", mlt_storage_file_type(dtype));
+    if (mlt_dtype_info(dtype)->quantised) set_number(p, "general.quantization_version", 2);
     for (size_t i = 0; i < extras->n_metas; i++)
         p->metas[p->n_metas++] = extras->metas[i];
     for (size_t i = 0; i < from->n_tensors; i++) {
         const struct mlt_tensor *tensor = &from->tensors[i];
         const struct mlt_parameter *parameter = parameter_of(p->t, tensor);
         if (parameter)
-            add_tensor(p, tensor, parameter->kind == MLT_PARAMETER_VECTOR ? MLT_F32 : dtype,
-                       p->t->master + parameter->offset);
+            add_tensor(p, tensor, mlt_storage_choose(parameter, dtype), p->t->master + parameter->offset);
         else if (!of_training(&tensor->name))
             add_tensor(p, tensor, tensor->dtype, NULL);
     }
@@ -397,7 +410,7 @@ static millet_status write_tensor(const struct plan *p, size_t index, struct mlt
     millet_status status = MILLET_OK;
     for (int64_t r = 0; status == MILLET_OK && r < rows; r++) {
         if (values)
-            mlt_encode(tensor->dtype, values + r * columns, NULL, row, columns);
+            mlt_storage_encode(tensor->dtype, values + r * columns, row, columns);
         else
             status = mlt_tensor_read(p->sources[index], (uint64_t)r, 1, row, err);
         if (status == MILLET_OK) status = mlt_gguf_writer_write(writer, index, row, bytes, err);

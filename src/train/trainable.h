@@ -20,6 +20,7 @@ struct mlt_parameter {
     const struct mlt_tensor *tensor; /* of the checkpoint: name and dimensions */
     enum mlt_parameter_kind kind;
     int64_t rows, columns, offset; /* in the blocks below, in values; a multiple of 16 */
+    mlt_dtype stored;              /* in the file at the end; the passes see its values */
 };
 
 /* A matrix or vector within the blocks; offset < 0: absent. */
@@ -45,6 +46,7 @@ struct mlt_trainable {
     uint64_t n_weights; /* without padding */
     float *master;      /* what the optimiser changes */
     float *weights;     /* what the passes read: master, or its copy as it will be stored */
+    bool exact;         /* weights are not rounded, for now */
     float *gradient;
     struct mlt_slice token_embd, position_embd, output_norm, output_norm_bias, output, output_bias;
     struct mlt_trainable_layer *layers;
@@ -52,16 +54,20 @@ struct mlt_trainable {
 };
 
 /*
- * Takes over a checkpoint (also when this fails) and reads its weights. `stored`: MLT_F32, or MLT_BF16 where
- * the passes shall read weights as a file of that type would have them; the master stays in F32. Errors:
+ * Takes over a checkpoint (also when this fails) and reads its weights. `stored`: MLT_F32, or the dtype of
+ * matrices where the passes shall read weights as a file of that type would have them (storage.h); the master
+ * stays in F32. MLT_DTYPE_LIMIT: the weights are not read, for an estimate. Errors:
  * UNSUPPORTED (experts), those of mlt_config_read, NOT_FOUND and BAD_FORMAT naming a tensor, NO_MEMORY.
  */
 millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
                                  mlt_dtype stored, struct mlt_trainable **out, millet_error *err);
 void mlt_trainable_close(struct mlt_trainable **trainable);
 
-/* Brings `weights` up to date after `master` has changed, values [begin, end). */
-void mlt_trainable_refresh(struct mlt_trainable *trainable, int64_t begin, int64_t end);
+/* Brings `weights` up to date after a parameter's values [begin, end) of `master` have changed; both are
+ * multiples of 256, or the end. */
+void mlt_trainable_refresh(struct mlt_trainable *trainable, size_t parameter, int64_t begin, int64_t end);
+/* Whether the passes read the master as it is, instead of what is stored. */
+void mlt_trainable_set_exact(struct mlt_trainable *trainable, bool exact);
 
 static inline bool mlt_has(struct mlt_slice slice)
 {
@@ -82,9 +88,9 @@ struct mlt_extras {
 };
 
 /*
- * Writes the model as GGUF, atomically: matrices as `dtype` (F32, F16 or BF16), vectors as F32, metadata and
- * other tensors as they were, without those that begin with "train.". `extras` may be NULL. Errors: those of
- * gguf_write.h.
+ * Writes the model as GGUF, atomically: matrices as `dtype` (storage.h says which not), vectors as F32,
+ * metadata and other tensors as they were, without those that begin with "train.". `extras` may be NULL.
+ * Errors: those of gguf_write.h.
  */
 millet_status mlt_trainable_write(const struct mlt_trainable *trainable, const char *path, mlt_dtype dtype,
                                   const struct mlt_extras *extras, millet_error *err);

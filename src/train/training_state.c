@@ -1,6 +1,8 @@
 /* The state of a training as a GGUF file. SPDX-License-Identifier: Apache-2.0 */
 #include "train/training_state.h"
 
+#include "train/storage.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +11,7 @@
 millet_status mlt_training_settings(const millet_train_options *o, struct mlt_text *out, millet_error *err)
 {
     /* %a: to the bit. */
-    return mlt_text_printf(
+    MLT_TRY(mlt_text_printf(
         out, err,
         "steps=%llu\nrows=%d\nlength=%d\naccumulate=%d\noptimizer=%s\nschedule=%s\nrate=%a\nfinal_rate=%a\n"
         "warmup=%llu\ndecay_steps=%llu\nbeta1=%a\nbeta2=%a\nepsilon=%a\nweight_decay=%a\nmomentum=%a\nclip=%"
@@ -23,7 +25,9 @@ millet_status mlt_training_settings(const millet_train_options *o, struct mlt_te
         (double)o->rate, (double)o->final_rate, (unsigned long long)o->warmup,
         (unsigned long long)o->decay_steps, (double)o->beta1, (double)o->beta2, (double)o->epsilon,
         (double)o->weight_decay, (double)o->momentum, (double)o->clip, (double)o->z_loss,
-        o->storage == MILLET_STORE_BF16 ? "bf16" : "f32", (unsigned long long)o->seed);
+        mlt_storage_name(o->storage), (unsigned long long)o->seed));
+    if (!o->quantize_after) return MILLET_OK;
+    return mlt_text_printf(out, err, "quantize_after=%llu\n", (unsigned long long)o->quantize_after);
 }
 
 /* Names the first line that differs. */
