@@ -225,6 +225,24 @@ static const struct cli_option rows[] = {
      .kind = CLI_U64,
      .target = &options.quantize_after,
      .help = "see them as f32 in the first N steps, and of the type of --storage after that"},
+    {.name = "lora",
+     .argument = "RANK",
+     .kind = CLI_INT,
+     .target = &options.lora_rank,
+     .max = 4096,
+     .help = "train a low-rank adapter of this rank instead of the model, which stays as it is; the output "
+             "is an adapter file"},
+    {.name = "lora-alpha",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.lora_alpha,
+     .max = 1e6,
+     .help = "the adapter counts X / RANK times (default: twice the rank)"},
+    {.name = "lora-targets",
+     .argument = "NAMES",
+     .kind = CLI_STRING,
+     .target = &options.lora_targets,
+     .help = "matrices that get an adapter, of q,k,v,o,gate,up,down (default: all)"},
     {.name = "recompute",
      .kind = CLI_FLAG,
      .target = &options.recompute,
@@ -350,12 +368,12 @@ static char *folder_of_output(void)
 static int open_tokenizer(millet_tokenizer **tokenizer)
 {
     const char *path = arguments.shape ? options.tokenizer_path : options.model;
-    const char *beside = arguments.shape || options.resume ? NULL : options.tokenizer_path;
+    bool state_has_it = options.resume && !options.lora_rank; /* an adapter's state has none */
+    const char *beside = arguments.shape || state_has_it ? NULL : options.tokenizer_path;
     char *state = name_with(options.state, ".state");
     if (!state) return cli_fail_text("out of memory");
     millet_error err;
-    millet_status status =
-        millet_tokenizer_open(options.resume ? state : path, beside, NULL, tokenizer, &err);
+    millet_status status = millet_tokenizer_open(state_has_it ? state : path, beside, NULL, tokenizer, &err);
     free(state);
     return status == MILLET_OK ? CLI_OK : cli_fail(&err);
 }
@@ -433,6 +451,9 @@ static int take_arguments(int n_operands, char **operands)
     if (!options.steps && !(options.epochs > 0)) return cli_usage("--steps N or --epochs X is missing");
     if (options.steps && options.epochs > 0) return cli_usage("--steps or --epochs, not both");
     if (options.holdout && arguments.evaluation.count) return cli_usage("--holdout or --eval-data, not both");
+    if (options.lora_rank && arguments.shape) return cli_usage("--lora needs a MODEL, not --new");
+    if (!options.lora_rank && (options.lora_alpha > 0 || options.lora_targets))
+        return cli_usage("--lora-alpha and --lora-targets belong to --lora RANK");
     if (options.resume && options.restart) return cli_usage("--resume or --restart, not both");
     return CLI_OK;
 }

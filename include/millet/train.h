@@ -113,9 +113,14 @@ typedef struct millet_train_options {
 
     millet_train_storage storage;
     uint64_t quantize_after; /* steps in which the passes read F32 weights still; 0: none */
-    bool recompute;          /* keep only the layers' inputs: less memory, a third more time */
-    uint64_t seed;           /* of new weights and of the order of the rows */
-    int32_t n_threads;       /* 0: one for each CPU. Results are the same for every number. */
+    /* A low-rank adapter of the model is trained instead of the model itself (docs/adapters.md); the output,
+     * and the state, are adapter files. Storage is F32 or BF16. */
+    int32_t lora_rank;        /* 0: no adapter; else 1 to 4096 */
+    float lora_alpha;         /* the product of A and B counts alpha / rank times; 0: twice the rank */
+    const char *lora_targets; /* of "q,k,v,o,gate,up,down"; NULL: all of them */
+    bool recompute;           /* keep only the layers' inputs: less memory, a third more time */
+    uint64_t seed;            /* of new weights and of the order of the rows */
+    int32_t n_threads;        /* 0: one for each CPU. Results are the same for every number. */
 
     millet_train_callback *report; /* NULL: none */
     void *context;
@@ -126,7 +131,7 @@ MILLET_API millet_train_options millet_train_options_default(void);
 /* Memory that training takes, by what for. */
 typedef struct millet_train_memory {
     uint64_t weights, gradients, optimizer, activations, total; /* bytes */
-    uint64_t n_weights;
+    uint64_t n_weights;                                         /* that are trained */
 } millet_train_memory;
 
 /* Errors as of millet_train. Reads the model's description only, not its weights. */

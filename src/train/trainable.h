@@ -7,7 +7,7 @@
 #ifndef MLT_TRAINABLE_H
 #define MLT_TRAINABLE_H
 
-#include "model/config.h"
+#include "train/low_rank.h"
 
 /* What an optimiser may want to treat differently. */
 enum mlt_parameter_kind {
@@ -26,6 +26,8 @@ struct mlt_parameter {
 /* A matrix or vector within the blocks; offset < 0: absent. */
 struct mlt_slice {
     int64_t offset, rows, columns;
+    int32_t pair;     /* 0: none; else the low-rank pair pairs[pair - 1] is added to it */
+    int64_t pair_row; /* the row of its B that belongs to row 0 here */
 };
 
 /* The fields of struct mlt_layer of model/model.h, as slices. */
@@ -44,13 +46,15 @@ struct mlt_trainable {
     size_t n_parameters;
     int64_t n_values;   /* of each block, padding included */
     uint64_t n_weights; /* without padding */
+    const float *base;  /* what slices refer to: `weights`, or `frozen` */
     float *master;      /* what the optimiser changes */
     float *weights;     /* what the passes read: master, or its copy as it will be stored */
     bool exact;         /* weights are not rounded, for now */
     float *gradient;
     struct mlt_slice token_embd, position_embd, output_norm, output_norm_bias, output, output_bias;
     struct mlt_trainable_layer *layers;
-    const float *rope_divisors; /* [rope_size / 2] or NULL */
+    const float *rope_divisors;             /* [rope_size / 2] or NULL */
+    struct mlt_low_rank_training *low_rank; /* NULL: the model itself is trained */
 };
 
 /*
@@ -61,6 +65,16 @@ struct mlt_trainable {
  */
 millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
                                  mlt_dtype stored, struct mlt_trainable **out, millet_error *err);
+/*
+ * The same for training an adapter (low_rank.h): the model's weights stay as they are, parameters are A and B
+ * of its pairs. `saved` (may be NULL; taken over in any case) is the checkpoint that has their values; else A
+ * is random and B is 0. `stored` is F32 or BF16. Errors further: NOT_FOUND and BAD_FORMAT naming a tensor of
+ * `saved`, BAD_ARGUMENT (the model has none of the matrices that are asked for).
+ */
+millet_status mlt_trainable_open_adapter(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                         const struct mlt_low_rank_options *options,
+                                         struct mlt_checkpoint *saved, mlt_dtype stored,
+                                         struct mlt_trainable **out, millet_error *err);
 void mlt_trainable_close(struct mlt_trainable **trainable);
 
 /* Brings `weights` up to date after a parameter's values [begin, end) of `master` have changed; both are
@@ -68,6 +82,9 @@ void mlt_trainable_close(struct mlt_trainable **trainable);
 void mlt_trainable_refresh(struct mlt_trainable *trainable, size_t parameter, int64_t begin, int64_t end);
 /* Whether the passes read the master as it is, instead of what is stored. */
 void mlt_trainable_set_exact(struct mlt_trainable *trainable, bool exact);
+
+/* Where the state of a stopped training lies: the model's checkpoint, or the adapter's. */
+const struct mlt_checkpoint *mlt_trainable_saved(const struct mlt_trainable *trainable);
 
 static inline bool mlt_has(struct mlt_slice slice)
 {
@@ -89,8 +106,8 @@ struct mlt_extras {
 
 /*
  * Writes the model as GGUF, atomically: matrices as `dtype` (storage.h says which not), vectors as F32,
- * metadata and other tensors as they were, without those that begin with "train.". `extras` may be NULL.
- * Errors: those of gguf_write.h.
+ * metadata and other tensors as they were (of an adapter: its own alone), without those that begin with
+ * "train.". `extras` may be NULL. Errors: those of gguf_write.h.
  */
 millet_status mlt_trainable_write(const struct mlt_trainable *trainable, const char *path, mlt_dtype dtype,
                                   const struct mlt_extras *extras, millet_error *err);
