@@ -20,6 +20,15 @@ static struct {
     bool memory;
 } arguments;
 
+static const struct {
+    const char *name;
+    millet_train_storage storage;
+} storages[] = {{"f32", MILLET_STORE_F32},
+                {"bf16", MILLET_STORE_BF16},
+                {"q8_0", MILLET_STORE_Q8_0},
+                {"q4_0", MILLET_STORE_Q4_0},
+                {"tq2_0", MILLET_STORE_TQ2_0}};
+
 const struct cli_option cli_train_rows[] = {
     {.name = "new",
      .argument = "FILE",
@@ -238,8 +247,31 @@ const struct cli_option cli_train_rows[] = {
      .argument = "TYPE",
      .kind = CLI_STRING,
      .target = &arguments.storage,
-     .choices = "f32|bf16",
+     .choices = "f32|bf16|q8_0|q4_0|tq2_0",
      .help = "type of the weights in the output, and as the passes see them (default f32)"},
+    {.name = "quantize-after",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.quantize_after,
+     .help = "see them as f32 in the first N steps, and of the type of --storage after that"},
+    {.name = "lora",
+     .argument = "RANK",
+     .kind = CLI_INT,
+     .target = &options.lora_rank,
+     .max = 4096,
+     .help = "train a low-rank adapter of this rank instead of the model, which stays as it is; the output "
+             "is an adapter file"},
+    {.name = "lora-alpha",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.lora_alpha,
+     .max = 1e6,
+     .help = "the adapter counts X / RANK times (default: twice the rank)"},
+    {.name = "lora-targets",
+     .argument = "NAMES",
+     .kind = CLI_STRING,
+     .target = &options.lora_targets,
+     .help = "matrices that get an adapter, of q,k,v,o,gate,up,down (default: all)"},
     {.name = "recompute",
      .kind = CLI_FLAG,
      .target = &options.recompute,
@@ -388,12 +420,12 @@ static char *folder_of_output(void)
 static int open_tokenizer(millet_tokenizer **tokenizer)
 {
     const char *path = arguments.shape ? options.tokenizer_path : options.model;
-    const char *beside = arguments.shape || options.resume ? NULL : options.tokenizer_path;
+    bool state_has_it = options.resume && !options.lora_rank; /* an adapter's state has none */
+    const char *beside = arguments.shape || state_has_it ? NULL : options.tokenizer_path;
     char *state = name_with(options.state, ".state");
     if (!state) return cli_fail_text("out of memory");
     millet_error err;
-    millet_status status =
-        millet_tokenizer_open(options.resume ? state : path, beside, NULL, tokenizer, &err);
+    millet_status status = millet_tokenizer_open(state_has_it ? state : path, beside, NULL, tokenizer, &err);
     free(state);
     return status == MILLET_OK ? CLI_OK : cli_fail(&err);
 }
@@ -464,7 +496,8 @@ static int take_arguments(int n_operands, char **operands)
     if (arguments.optimizer && !strcmp(arguments.optimizer, "muon")) options.optimizer = MILLET_MUON;
     if (arguments.schedule && !strcmp(arguments.schedule, "wsd")) options.schedule = MILLET_WSD;
     if (arguments.schedule && !strcmp(arguments.schedule, "constant")) options.schedule = MILLET_CONSTANT;
-    if (arguments.storage && !strcmp(arguments.storage, "bf16")) options.storage = MILLET_STORE_BF16;
+    for (size_t i = 0; arguments.storage && i < sizeof storages / sizeof *storages; i++)
+        if (!strcmp(arguments.storage, storages[i].name)) options.storage = storages[i].storage;
     if (arguments.packing && !strcmp(arguments.packing, "sequential"))
         options.packing = MILLET_PACK_SEQUENTIAL;
     if (arguments.memory) return CLI_OK;
@@ -473,6 +506,9 @@ static int take_arguments(int n_operands, char **operands)
     if (!options.steps && !(options.epochs > 0)) return cli_usage("--steps N or --epochs X is missing");
     if (options.steps && options.epochs > 0) return cli_usage("--steps or --epochs, not both");
     if (options.holdout && arguments.evaluation.count) return cli_usage("--holdout or --eval-data, not both");
+    if (options.lora_rank && arguments.shape) return cli_usage("--lora needs a MODEL, not --new");
+    if (!options.lora_rank && (options.lora_alpha > 0 || options.lora_targets))
+        return cli_usage("--lora-alpha and --lora-targets belong to --lora RANK");
     if (options.resume && options.restart) return cli_usage("--resume or --restart, not both");
     return CLI_OK;
 }

@@ -26,10 +26,16 @@ typedef enum millet_schedule {
     MILLET_CONSTANT,
 } millet_schedule;
 
-/* The type of weights in the file that training ends with, and that the passes see meanwhile. */
+/* The type of matrices in the file that training ends with. The passes read weights as that file will have
+ * them; what the optimiser changes stays F32. */
 typedef enum millet_train_storage {
     MILLET_STORE_F32,
-    MILLET_STORE_BF16, /* passes read weights rounded to BF16; what the optimiser changes stays F32 */
+    MILLET_STORE_BF16,
+    /* Quantisation-aware: a file as of millet_quantize, but trained to be one (docs/train.md says which
+     * matrices are of another type). */
+    MILLET_STORE_Q8_0,
+    MILLET_STORE_Q4_0,
+    MILLET_STORE_TQ2_0,
 } millet_train_storage;
 
 /* What training reports after every step. */
@@ -125,9 +131,15 @@ typedef struct millet_train_options {
     millet_distillation distil; /* from teachers, beside the labels; without outputs: not */
 
     millet_train_storage storage;
-    bool recompute;    /* keep only the layers' inputs: less memory, a third more time */
-    uint64_t seed;     /* of new weights and of the order of the rows */
-    int32_t n_threads; /* 0: one for each CPU. Results are the same for every number. */
+    uint64_t quantize_after; /* steps in which the passes read F32 weights still; 0: none */
+    /* A low-rank adapter of the model is trained instead of the model itself (docs/adapters.md); the output,
+     * and the state, are adapter files. Storage is F32 or BF16. */
+    int32_t lora_rank;        /* 0: no adapter; else 1 to 4096 */
+    float lora_alpha;         /* the product of A and B counts alpha / rank times; 0: twice the rank */
+    const char *lora_targets; /* of "q,k,v,o,gate,up,down"; NULL: all of them */
+    bool recompute;           /* keep only the layers' inputs: less memory, a third more time */
+    uint64_t seed;            /* of new weights and of the order of the rows */
+    int32_t n_threads;        /* 0: one for each CPU. Results are the same for every number. */
 
     millet_train_callback *report; /* NULL: none */
     void *context;
@@ -138,7 +150,7 @@ MILLET_API millet_train_options millet_train_options_default(void);
 /* Memory that training takes, by what for. */
 typedef struct millet_train_memory {
     uint64_t weights, gradients, optimizer, activations, distillation, total; /* bytes */
-    uint64_t n_weights;
+    uint64_t n_weights;                                                       /* that are trained */
 } millet_train_memory;
 
 /* Errors as of millet_train. Reads the model's description only, not its weights. */

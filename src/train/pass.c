@@ -102,13 +102,15 @@ static void lay_out(struct layout *l, const struct mlt_config *c, const struct m
         s->sine[i] = reserve(l, o->length, c->rope_size / 2);
     }
     s->position = (int32_t *)(void *)reserve(l, tokens, 1);
+    s->low = reserve(l, tokens, o->rank);
+    s->d_low = reserve(l, tokens, o->rank);
 }
 
 static struct mlt_workers_shape workers_shape(const struct mlt_config *c, const struct mlt_pass_options *o)
 {
     int64_t depth = MLT_MAX(MLT_MAX(c->n_embd, c->n_ff), c->n_vocab);
     depth = MLT_MAX(depth, (int64_t)c->n_heads * MLT_MAX(c->head_size, c->value_size));
-    depth = MLT_MAX(depth, (int64_t)o->rows * o->length);
+    depth = MLT_MAX(depth, MLT_MAX((int64_t)o->rows * o->length, (int64_t)o->rank));
     return (struct mlt_workers_shape){depth, o->length, c->head_size, c->value_size};
 }
 
@@ -308,12 +310,12 @@ static void embed_rows(const void *argument, int64_t begin, int64_t end)
     const struct mlt_trainable *t = e->pass->model;
     int64_t n = t->config.n_embd;
     for (int64_t row = begin; row < end; row++) {
-        const float *from = t->weights + t->token_embd.offset + e->tokens[row] * n;
+        const float *from = t->base + t->token_embd.offset + e->tokens[row] * n;
         float *x = e->x + row * n;
         for (int64_t i = 0; i < n; i++)
             x[i] = from[i] * t->config.embedding_scale;
         if (!mlt_has(t->position_embd)) continue;
-        const float *learned = t->weights + t->position_embd.offset + e->pass->state->position[row] * n;
+        const float *learned = t->base + t->position_embd.offset + e->pass->state->position[row] * n;
         for (int64_t i = 0; i < n; i++)
             x[i] += learned[i];
     }
@@ -393,7 +395,7 @@ static void add_branch(struct mlt_pass *pass, int32_t layer, enum mlt_branch whi
     float *branch = mlt_has(post) ? kept_branch : s->branch;
     mlt_pass_linear(pass, input, pass->tokens, weight, bias, false, branch);
     if (mlt_has(post)) {
-        struct mlt_slice none = {-1, 0, 0};
+        struct mlt_slice none = {.offset = -1};
         struct mlt_norm norm = mlt_pass_row_norm(pass, post, none, branch, s->branch, stat);
         mlt_pass_norm(pass, &norm, pass->tokens);
     }
@@ -431,7 +433,7 @@ void mlt_pass_layer(struct mlt_pass *pass, const struct mlt_batch *batch, int32_
         add_branch(pass, layer, MLT_BRANCH_FEED_FORWARD, s->wide, l->w_down, l->b_down, l->ffn_post_norm,
                    k->ffn_branch, k->ffn_post_stat, k->middle, out);
     } else {
-        struct mlt_slice none = {-1, 0, 0};
+        struct mlt_slice none = {.offset = -1};
         mlt_pass_linear(pass, s->wide, tokens, l->w_down, l->b_down, false, k->ffn_branch);
         struct mlt_norm norm =
             mlt_pass_row_norm(pass, l->ffn_post_norm, none, k->ffn_branch, s->branch, k->ffn_post_stat);

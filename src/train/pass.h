@@ -23,6 +23,7 @@ struct mlt_pass_options {
     int32_t n_threads;
     bool recompute; /* keep only the layers' inputs, and compute the rest again on the way back */
     bool backward;  /* false: for evaluation only */
+    int32_t rank;   /* of the adapter that is trained; 0: none */
 };
 
 struct mlt_pass {

@@ -22,7 +22,7 @@ static const float *branch_gradient(struct mlt_pass *pass, int32_t layer, enum m
         d = s->branch;
     }
     if (!mlt_has(post)) return d;
-    struct mlt_slice none = {-1, 0, 0};
+    struct mlt_slice none = {.offset = -1};
     struct mlt_norm norm = mlt_pass_row_norm(pass, post, none, kept_branch, NULL, stat);
     norm.dy = d;
     norm.dx = s->branch;
@@ -146,6 +146,7 @@ void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch)
         feed_forward_backward(pass, layer);
         attention_backward(pass, batch, layer);
     }
+    if (t->low_rank) return; /* embeddings stay as they are */
     mlt_pass_drop_embedding(pass, s->stream);
     struct embedding e = {pass, batch->tokens};
     mlt_for_range(&pass->workers, t->config.n_embd, 64, embed_backward, &e);

@@ -5,6 +5,7 @@
 #include "import/open_any.h"
 #include "train/distil.h"
 #include "train/shape.h"
+#include "train/storage.h"
 #include "train/token_mask.h"
 #include "train/trainer.h"
 #include "train/training_data.h"
@@ -61,6 +62,18 @@ static bool between(float value, float low, float high)
     return value >= low && value <= high; /* false for NaN */
 }
 
+static millet_status check_adapter(const millet_train_options *o, millet_error *err)
+{
+    if (o->lora_rank < 0 || o->lora_rank > 4096)
+        return wrong(err, "lora_rank", "0 (no adapter) to 4096 is possible");
+    if (o->lora_rank == 0) return MILLET_OK;
+    if (!o->model) return wrong(err, "lora_rank", "an adapter needs a model to be trained for");
+    if (!between(o->lora_alpha, 0, 1e6f))
+        return wrong(err, "lora_alpha", "0 (twice the rank) to 1000000 is possible");
+    if (o->storage > MILLET_STORE_BF16) return wrong(err, "storage", "adapters are stored as F32 or BF16");
+    return MILLET_OK;
+}
+
 static millet_status check_numbers(const millet_train_options *o, millet_error *err)
 {
     if (o->rows < 1 || o->rows > 1 << 16) return wrong(err, "rows", "1 to 65536 sequences make a batch");
@@ -80,6 +93,9 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     if (!between(o->tag_weight, 0, 1e3f)) return wrong(err, "tag_weight", "0 to 1000 is possible");
     if (!between(o->mask, 0, 1)) return wrong(err, "mask", "it is a probability, 0 to 1");
     if (!between(o->dropout, 0, 0.99f)) return wrong(err, "dropout", "0 to 0.99 is possible");
+    if (o->storage < MILLET_STORE_F32 || o->storage > MILLET_STORE_TQ2_0)
+        return wrong(err, "storage", "it is none of the types that training can write");
+    MLT_TRY(check_adapter(o, err));
     if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
         return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
     return mlt_distil_check(o, err);
@@ -111,11 +127,6 @@ static millet_status check_options(const millet_train_options *o, millet_error *
     return check_numbers(o, err);
 }
 
-static mlt_dtype storage_dtype(const millet_train_options *o)
-{
-    return o->storage == MILLET_STORE_BF16 ? MLT_BF16 : MLT_F32;
-}
-
 /* ---- The model ---- */
 
 static millet_status open_checkpoint(const struct run *r, bool resume, struct mlt_checkpoint **out,
@@ -131,9 +142,26 @@ static millet_status open_checkpoint(const struct run *r, bool resume, struct ml
     return status;
 }
 
+/* The model and, where training goes on, what the adapter is by now. */
+static millet_status open_adapter(struct run *r, mlt_dtype stored, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    struct mlt_low_rank_options low = {.rank = o->lora_rank, .alpha = o->lora_alpha, .seed = o->seed};
+    struct mlt_checkpoint *checkpoint = NULL, *saved = NULL;
+    MLT_TRY(mlt_low_rank_targets(o->lora_targets, &low.targets, err));
+    if (o->resume && stored != MLT_DTYPE_LIMIT)
+        MLT_TRY(mlt_checkpoint_open(&r->allocator, r->state_path.data, NULL, &saved, err));
+    millet_status status = mlt_open_any(&r->allocator, o->model, o->tokenizer_path, &checkpoint, err);
+    if (status == MILLET_OK)
+        return mlt_trainable_open_adapter(&r->allocator, checkpoint, &low, saved, stored, &r->model, err);
+    mlt_checkpoint_close(&saved);
+    return status;
+}
+
 static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *err)
 {
     struct mlt_checkpoint *checkpoint = NULL;
+    if (r->options.lora_rank) return open_adapter(r, stored, err);
     MLT_TRY(open_checkpoint(r, r->options.resume && stored != MLT_DTYPE_LIMIT, &checkpoint, err));
     return mlt_trainable_open(&r->allocator, checkpoint, stored, &r->model, err);
 }
@@ -155,6 +183,8 @@ static millet_status start_run(struct run *r, const millet_train_options *option
     r->allocator = r->options.allocator ? *r->options.allocator : *mlt_default_allocator();
     r->state_path.allocator = r->settings.allocator = &r->allocator;
     r->saved_step = UINT64_MAX;
+    if (r->options.lora_rank && r->options.lora_alpha == 0)
+        r->options.lora_alpha = 2 * (float)r->options.lora_rank;
     if (r->options.state) return mlt_text_printf(&r->state_path, err, "%s", r->options.state);
     return mlt_text_printf(&r->state_path, err, "%s.state", r->options.output ? r->options.output : "");
 }
@@ -178,6 +208,7 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
     MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
     memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)o->rows * o->length);
     MLT_TRY(mlt_distil_bytes(o, &t->config, &memory->distillation, err));
+    if (t->low_rank) memory->weights += (uint64_t)t->low_rank->n_values * sizeof(float);
     memory->total =
         memory->weights + memory->gradients + memory->optimizer + memory->activations + memory->distillation;
     return MILLET_OK;
@@ -211,7 +242,7 @@ static millet_status open_run(struct run *r, millet_error *err)
         return mlt_fail_at(
             err, MILLET_BAD_ARGUMENT, r->state_path.data, "state", MILLET_NO_OFFSET,
             "a state of an earlier training is there: resume it, or allow to restart and overwrite it");
-    MLT_TRY(open_model(r, storage_dtype(o), err));
+    MLT_TRY(open_model(r, mlt_storage_dtype(o->storage), err));
     MLT_TRY(mlt_training_data_open(&r->allocator, o, r->model, &r->data, err));
     if (!o->steps) r->options.steps = mlt_training_data_steps(&r->data, o);
     struct mlt_batch_source source = mlt_batches_source(r->data.batches);
@@ -224,12 +255,19 @@ static millet_status open_run(struct run *r, millet_error *err)
     MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, source, &r->trainer, err));
     if (r->distil.labels.context) MLT_TRY(mlt_trainer_teach(&r->trainer, &r->distil.labels, err));
     MLT_TRY(mlt_training_settings(o, &r->settings, err));
+    if (r->model->low_rank)
+        MLT_TRY(mlt_text_printf(&r->settings, err, "base=%016llx\n",
+                                (unsigned long long)r->model->low_rank->checksum));
     MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
     MLT_TRY(mlt_distil_describe(&r->distil, o, &r->settings, err));
-    if (!o->resume) return MILLET_OK;
+    if (!o->resume) {
+        mlt_trainable_set_exact(r->model, o->quantize_after > 0);
+        return MILLET_OK;
+    }
     MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
                                     &r->state, err));
     r->saved_step = r->state.step;
+    mlt_trainable_set_exact(r->model, r->state.step < o->quantize_after);
     return MILLET_OK;
 }
 
@@ -359,7 +397,7 @@ static millet_status train(struct run *r, millet_error *err)
                            "stopped after step %llu of %llu; the state is saved: resume it to go on",
                            (unsigned long long)r->state.step, (unsigned long long)o->steps);
     }
-    return mlt_trainable_write(r->model, o->output, storage_dtype(o), NULL, err);
+    return mlt_trainable_write(r->model, o->output, mlt_storage_dtype(o->storage), NULL, err);
 }
 
 millet_status millet_train(const millet_train_options *options, millet_train_report *last, millet_error *err)

@@ -13,6 +13,7 @@ struct mlt_pass_options mlt_trainer_pass_options(const millet_train_options *o)
                                      .length = o->length,
                                      .n_threads = threads,
                                      .recompute = o->recompute,
+                                     .rank = o->lora_rank,
                                      .backward = true};
 }
 

@@ -1,6 +1,8 @@
 /* The state of a training as a GGUF file. SPDX-License-Identifier: Apache-2.0 */
 #include "train/training_state.h"
 
+#include "train/storage.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -33,7 +35,12 @@ millet_status mlt_training_settings(const millet_train_options *o, struct mlt_te
         (double)o->rate, (double)o->final_rate, (unsigned long long)o->warmup,
         (unsigned long long)o->decay_steps, (double)o->beta1, (double)o->beta2, (double)o->epsilon,
         (double)o->weight_decay, (double)o->momentum, (double)o->clip, (double)o->z_loss,
-        o->storage == MILLET_STORE_BF16 ? "bf16" : "f32", (unsigned long long)o->seed));
+        mlt_storage_name(o->storage), (unsigned long long)o->seed));
+    if (o->lora_rank) /* definite by now */
+        MLT_TRY(mlt_text_printf(out, err, "lora_rank=%d\nlora_alpha=%a\nlora_targets=%s\n", o->lora_rank,
+                                (double)o->lora_alpha, o->lora_targets ? o->lora_targets : "all"));
+    if (o->quantize_after)
+        MLT_TRY(mlt_text_printf(out, err, "quantize_after=%llu\n", (unsigned long long)o->quantize_after));
     return newer_settings(o, out, err);
 }
 
@@ -146,17 +153,18 @@ static millet_status read_moment(const struct mlt_trainable *t, const char *kind
 {
     char name[NAME_BYTES];
     name_moment(name, kind, p->tensor);
-    const struct mlt_tensor *tensor = mlt_checkpoint_tensor(t->checkpoint, name);
+    const struct mlt_checkpoint *saved = mlt_trainable_saved(t);
+    const struct mlt_tensor *tensor = mlt_checkpoint_tensor(saved, name);
     if (!tensor)
-        return mlt_fail_at(err, MILLET_NOT_FOUND, t->checkpoint->path, name, MILLET_NO_OFFSET,
+        return mlt_fail_at(err, MILLET_NOT_FOUND, saved->path, name, MILLET_NO_OFFSET,
                            "the state has no such tensor; was it made with another optimiser?");
     if (tensor->dtype != MLT_F32 || tensor->ne[0] != p->columns || tensor->rows != (uint64_t)p->rows)
-        return mlt_fail_at(err, MILLET_BAD_FORMAT, t->checkpoint->path, name, tensor->offset,
+        return mlt_fail_at(err, MILLET_BAD_FORMAT, saved->path, name, tensor->offset,
                            "F32 of %lld x %lld is needed", (long long)p->columns, (long long)p->rows);
     MLT_TRY(mlt_tensor_read(tensor, 0, tensor->rows, out, err));
     int64_t bad = mlt_encode_check(out, p->rows * p->columns);
     if (bad < 0) return MILLET_OK;
-    return mlt_fail_at(err, MILLET_BAD_FORMAT, t->checkpoint->path, name, tensor->offset,
+    return mlt_fail_at(err, MILLET_BAD_FORMAT, saved->path, name, tensor->offset,
                        "value %lld is not a finite number", (long long)bad);
 }
 
@@ -164,11 +172,12 @@ millet_status mlt_training_state_read(struct mlt_optimizer *o, const char *setti
                                       struct mlt_training_state *state, millet_error *err)
 {
     const struct mlt_trainable *t = o->model;
+    const struct mlt_checkpoint *from = mlt_trainable_saved(t);
     struct mlt_string saved;
-    MLT_TRY(read_u64(t->checkpoint, "train.step", &state->step, err));
-    MLT_TRY(read_u64(t->checkpoint, "train.tokens", &state->tokens, err));
-    MLT_TRY(mlt_meta_get_string(t->checkpoint, "train.settings", NULL, &saved, err));
-    if (settings) MLT_TRY(compare_settings(t->checkpoint->path, saved.data, settings, err));
+    MLT_TRY(read_u64(from, "train.step", &state->step, err));
+    MLT_TRY(read_u64(from, "train.tokens", &state->tokens, err));
+    MLT_TRY(mlt_meta_get_string(from, "train.settings", NULL, &saved, err));
+    if (settings) MLT_TRY(compare_settings(from->path, saved.data, settings, err));
     for (size_t i = 0; i < t->n_parameters; i++) {
         const struct mlt_parameter *p = &t->parameters[i];
         MLT_TRY(read_moment(t, "mean", p, o->mean + p->offset, err));

@@ -504,21 +504,6 @@ static void bad_batches_are_refused(void **state)
     mlt_trainable_close(&t);
 }
 
-/* Weights as BF16 has them, with a master that keeps the rest. */
-static void stored_weights_are_rounded(void **state)
-{
-    (void)state;
-    struct toy_model toy = toy_model_default("qwen3");
-    struct mlt_trainable *t = open_trainable(&toy, MLT_BF16);
-    int64_t differ = 0;
-    for (int64_t i = 0; i < t->n_values; i++) {
-        assert_true(t->weights[i] == mlt_bfloat_to_float(mlt_float_to_bfloat(t->master[i])));
-        differ += t->weights[i] != t->master[i];
-    }
-    assert_true(differ > t->n_values / 2);
-    mlt_trainable_close(&t);
-}
-
 static void experts_are_refused(void **state)
 {
     (void)state;
@@ -544,7 +529,6 @@ int main(void)
         cmocka_unit_test(threads_and_recomputing_change_no_bit),
         cmocka_unit_test(prefixes_see_ahead),
         cmocka_unit_test(bad_batches_are_refused),
-        cmocka_unit_test(stored_weights_are_rounded),
         cmocka_unit_test(experts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
