@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "compact/merge.h"
+#include "compact/merge_adapter.h"
 #include "millet/train.h"
 #include "model/adapter.h"
 #include "model/forward.h"
