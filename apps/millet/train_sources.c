@@ -28,17 +28,17 @@ void cli_release_sources(void)
     files.n_names = files.n_caches = 0;
 }
 
-/* FILE=WEIGHT or FILE=WEIGHT@LOSS; where there is a file of that whole name, it is meant. */
 static int take_part(const char *argument)
 {
     size_t index = files.n_names;
-    char *name = strdup(argument), *equals = name ? strrchr(name, '=') : NULL, *end;
+    const char *text;
+    char *name = cli_split_value(argument, &text), *end;
     if (!name) return cli_fail_text("out of memory");
     files.names[files.n_names++] = name;
     files.parts[index] = (millet_train_data){0};
-    if (!equals || access(argument, F_OK) == 0) return CLI_OK;
-    double weight = strtod(equals + 1, &end), loss = 1;
-    bool good = end > equals + 1 && weight > 0 && isfinite(weight);
+    if (!text) return CLI_OK;
+    double weight = strtod(text, &end), loss = 1;
+    bool good = end > text && weight > 0 && isfinite(weight);
     if (*end == '@') {
         char *number = end + 1;
         loss = strtod(number, &end);
@@ -51,7 +51,6 @@ static int take_part(const char *argument)
             argument);
     files.parts[index].weight = weight;
     files.parts[index].loss_weight = (float)loss;
-    *equals = 0;
     return CLI_OK;
 }
 

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "compact/encode_tensor.h"
-#include "compact/merge.h"
+#include "compact/merge_adapter.h"
 #include "compact/quantize_types.h"
 #include "format/gguf_write.h"
 #include "import/open_any.h"

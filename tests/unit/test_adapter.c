@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "compact/merge.h"
+#include "compact/merge_adapter.h"
 #include "model/forward.h"
 #include "support/counting_allocator.h"
 #include "support/naive_forward.h"

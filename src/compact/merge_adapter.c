@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "compact/merge.h"
+#include "compact/merge_adapter.h"
 
 #include <math.h>
 

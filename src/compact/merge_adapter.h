@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MLT_MERGE_H
-#define MLT_MERGE_H
+#ifndef MLT_MERGE_ADAPTER_H
+#define MLT_MERGE_ADAPTER_H
 
 #include "format/adapter_file.h"
 
