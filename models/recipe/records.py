@@ -150,17 +150,19 @@ def held_out_sentences(data):
     return held
 
 
-def arguments(description, **more):
-    """The command line that every program of the recipe has: OUTPUT, --data and options of its own (name=(default, help))."""
+def arguments(description, needs_data=True, **more):
+    """The command line of the recipe's programs: OUTPUT, --data where they read it, and options of their own, given as
+    name=(default, help)."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("output", help="folder that gets train/ and dev/")
-    parser.add_argument("--data", default=os.environ.get("MILLET_DATA"), help="the data (without it: $MILLET_DATA)")
+    if needs_data:
+        parser.add_argument("--data", default=os.environ.get("MILLET_DATA"), help="the data (without it: $MILLET_DATA)")
     for name, (default, text) in more.items():
         kind = {} if isinstance(default, bool) else {"type": type(default)}
         action = "store_true" if isinstance(default, bool) else "store"
         parser.add_argument("--" + name.replace("_", "-"), default=default, help=text, action=action, **kind)
     given = parser.parse_args()
-    if not given.data:
+    if needs_data and not given.data:
         parser.error("--data is needed where MILLET_DATA is unset")
     return given
 

@@ -25,7 +25,7 @@ def tokens_below(folder):
 
 
 def main():
-    given = arguments(__doc__)
+    given = arguments(" ".join(__doc__.split()), needs_data=False)
     needed = tokens_below(os.path.join(given.output, "train"))
     missing = tokens_below(os.path.join(given.output, "dev")) - needed - set(FIXED_TOKENS)
     if missing:
