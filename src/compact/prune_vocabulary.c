@@ -117,12 +117,35 @@ static millet_status open_tokenizer(const struct mlt_checkpoint *checkpoint, str
                        "the model has no tokenizer, so its vocabulary cannot be pruned");
 }
 
+/*
+ * A part that no token has (no BOS, say) goes by convention to the control token of a certain number, and no
+ * key can deny that. Where another control token has moved there, one more token before it is kept, and true
+ * returned.
+ */
+static bool keep_apart(const struct mlt_tokenizer *tokenizer, const int32_t *list, int32_t n, bool *keep)
+{
+    static const int32_t conventions[] = {11, 101, 102, 103}; /* model/vocabulary.c */
+    struct mlt_special_ids ids = mlt_tokenizer_special_ids(tokenizer);
+    if (ids.bos >= 0 && ids.eos >= 0 && ids.separator >= 0) return false;
+    for (size_t i = 0; i < MLT_COUNT(conventions); i++) {
+        int32_t place = conventions[i], id = 0;
+        if (place >= n || list[place] == place ||
+            mlt_tokenizer_type(tokenizer, list[place]) != MLT_TOKEN_CONTROL)
+            continue;
+        while (keep[id])
+            id++;
+        keep[id] = true;
+        return true;
+    }
+    return false;
+}
+
 static millet_status choose(const struct mlt_checkpoint *checkpoint, const struct mlt_tokenizer *tokenizer,
                             struct mlt_vocabulary_subset *subset, const uint64_t *counts, int32_t n_vocab,
                             uint64_t min_count, struct mlt_arena *arena, int32_t **list, int32_t *n_list,
                             millet_error *err)
 {
-    int32_t n_tokens = mlt_tokenizer_size(tokenizer), n = 0;
+    int32_t n_tokens = mlt_tokenizer_size(tokenizer);
     if (n_tokens > n_vocab)
         return mlt_fail_at(
             err, MILLET_UNSUPPORTED, checkpoint->path, KEY("tokens"), MILLET_NO_OFFSET,
@@ -134,13 +157,13 @@ static millet_status choose(const struct mlt_checkpoint *checkpoint, const struc
         subset->keep[id] = counts[id] >= min_count;
     MLT_TRY(keep_named(checkpoint, n_tokens, subset->keep, err));
     MLT_TRY(mlt_vocabulary_subset_complete(subset, tokenizer, err));
-    for (int32_t id = 0; id < n_tokens; id++)
-        n += subset->keep[id];
-    *list = mlt_arena_alloc(arena, (size_t)n, sizeof **list, err);
+    *list = mlt_arena_alloc(arena, (size_t)n_tokens, sizeof **list, err);
     if (!*list) return MILLET_NO_MEMORY;
-    *n_list = 0;
-    for (int32_t id = 0; id < n_tokens; id++)
-        if (subset->keep[id]) (*list)[(*n_list)++] = id;
+    do {
+        *n_list = 0;
+        for (int32_t id = 0; id < n_tokens; id++)
+            if (subset->keep[id]) (*list)[(*n_list)++] = id;
+    } while (keep_apart(tokenizer, *list, *n_list, subset->keep));
     return MILLET_OK;
 }
 
@@ -242,14 +265,9 @@ static millet_status write_ids(struct writing *w, const struct mlt_meta *meta)
     return mlt_checkpoint_add_meta(w->out, &kept, w->err);
 }
 
-/* The ids that stand in no key: where they are, they may have moved; where there is none, another token now
- * has the number that convention would take (BPE: 11, WordPiece: 101 and more), which all ones deny. */
+/* The ids that stand in no key may have moved. */
 static millet_status write_conventions(struct writing *w)
 {
-    const struct mlt_string none = {"", 0};
-    struct mlt_string model;
-    MLT_TRY(mlt_meta_get_string(w->from, KEY("model"), &none, &model, w->err));
-    bool denied = strcmp(model.data, "llama") != 0 && strcmp(model.data, "t5") != 0;
     struct mlt_special_ids ids = mlt_tokenizer_special_ids(w->tokenizer);
     const struct {
         const char *key;
@@ -260,9 +278,8 @@ static millet_status write_conventions(struct writing *w)
                {KEY("seperator_token_id"), ids.separator},
                {KEY("cls_token_id"), ids.cls}};
     for (size_t i = 0; i < MLT_COUNT(all); i++) {
-        if (mlt_checkpoint_meta(w->from, all[i].key) || (all[i].id < 0 && !denied)) continue;
-        uint32_t id = all[i].id >= 0 ? (uint32_t)w->place[all[i].id] : UINT32_MAX;
-        MLT_TRY(mlt_checkpoint_set_u32(w->out, all[i].key, id, w->err));
+        if (all[i].id < 0 || mlt_checkpoint_meta(w->from, all[i].key)) continue;
+        MLT_TRY(mlt_checkpoint_set_u32(w->out, all[i].key, (uint32_t)w->place[all[i].id], w->err));
     }
     return MILLET_OK;
 }

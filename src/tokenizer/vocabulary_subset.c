@@ -158,6 +158,9 @@ static void keep_special(struct mlt_vocabulary_subset *subset, const struct mlt_
     keep_id(subset, ids.unknown);
     keep_id(subset, ids.separator);
     keep_id(subset, ids.cls);
+    /* The bytes of the visible space would come back as such. */
+    int32_t mark = mlt_tokenizer_find(tokenizer, MLT_SPACE_MARK, MARK_BYTES);
+    if (tokenizer->kind != MLT_TOKENIZER_WORDPIECE) keep_id(subset, mark);
     for (int byte = 0; byte < 256 && tokenizer->kind == MLT_TOKENIZER_BPE; byte++)
         keep_id(subset, tokenizer->byte_numbers[byte]);
 }

@@ -30,7 +30,8 @@ void mlt_vocabulary_subset_close(struct mlt_vocabulary_subset *subset);
 
 /*
  * Adds to the tokens in `keep` what else has to stay:
- *   - special tokens (control, unknown, user-defined), tokens of bytes, and those that the tokenizer adds;
+ *   - special tokens (control, unknown, user-defined), tokens of bytes, those that the tokenizer adds, and
+ * the visible space;
  *   - BPE of both families: every token that a kept one is merged from. Merging a text picks the best pair
  * there is; with fewer pairs, among them all that were picked, it picks the same;
  *   - unigram: the normal token with the lowest score, on which the price of unknown characters hangs. A best
