@@ -449,8 +449,13 @@ millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *ba
     struct embedding e = {pass, batch->tokens, s->kept[0].x};
     mlt_for_range(&pass->workers, pass->tokens, 16, embed_rows, &e);
     mlt_pass_drop_embedding(pass, e.x);
-    for (int32_t layer = 0; layer < t->config.n_layers; layer++)
-        mlt_pass_layer(pass, batch, layer, layer + 1 < t->config.n_layers ? s->kept[layer + 1].x : s->last);
+    const struct mlt_pass_observer *o = pass->observer;
+    for (int32_t layer = 0; layer < t->config.n_layers; layer++) {
+        float *out = layer + 1 < t->config.n_layers ? s->kept[layer + 1].x : s->last;
+        if (o) o->before(o->context, pass, layer);
+        mlt_pass_layer(pass, batch, layer, out);
+        if (o) o->after(o->context, pass, layer, out);
+    }
     struct mlt_norm norm =
         mlt_pass_row_norm(pass, t->output_norm, t->output_norm_bias, s->last, pass->hidden, s->output_stat);
     mlt_pass_norm(pass, &norm, pass->tokens);

@@ -26,8 +26,22 @@ struct mlt_pass_options {
     int32_t rank;   /* of the adapter that is trained; 0: none */
 };
 
+struct mlt_pass;
+
+/*
+ * Watches the layers on the way forward, to measure activations. `before`: the layer's input is its x
+ * (pass_state.h). `after`: `out` [tokens][n_embd] is its output, which may stand where the input stood; what
+ * the layer keeps is there otherwise, and what goes into w_down [tokens][n_ff] in state->wide.
+ */
+struct mlt_pass_observer {
+    void *context;
+    void (*before)(void *context, struct mlt_pass *pass, int32_t layer);
+    void (*after)(void *context, struct mlt_pass *pass, int32_t layer, const float *out);
+};
+
 struct mlt_pass {
     struct mlt_trainable *model;
+    const struct mlt_pass_observer *observer; /* NULL: nobody watches */
     struct mlt_workers workers;
     int32_t rows, length; /* of the batch at hand */
     int64_t tokens;       /* rows * length */
