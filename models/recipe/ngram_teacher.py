@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""A teacher of intents: linear classifiers on n-grams of words and characters, for each set three views of an utterance.
+"""A teacher of intents: for each set two classifiers that look at an utterance in different ways, averaged.
 
-    n-grams     tf-idf of words (1 and 2) and of characters within words (2 to 5)
-    others      n-grams, and what the classifiers of the other sets say of the utterance
-    neighbours  n-grams, and the utterance's place in a latent semantic space of all sets' utterances (truncated SVD)
+    n-grams   tf-idf of words (1 and 2) and of characters within words (2 to 5); linear support vector machines, one intent
+              against the rest (Fan et al., 2008)
+    meaning   the utterance's place in a latent semantic space of all sets' utterances (Deerwester et al., 1990), random
+              Fourier features of it (Rahimi and Recht, 2007), and what the n-gram classifiers of the other sets say; ridge
+              regression on indicators of intents, in closed form
 
-Linear support vector machines, one against the rest; a view's scores become probabilities by a temperature, and the views'
-probabilities are averaged. Temperatures are fitted on train, by cross-fitting: an utterance belongs to one of five folds by
-its text alone, in every set, and what is written of it comes from classifiers that saw its fold in no set.
+Scores become probabilities by a temperature. What is chosen (temperatures, the ridge) is chosen on train by cross-fitting: an
+utterance belongs to one of five folds by its text alone, in every set, and what is written of it comes from classifiers that
+saw its fold in no set.
 
 Reads train/SET.jsonl and dev/SET.jsonl, writes teacher/SET.jsonl, a line an utterance:
     {"prompt", "part": "train" | "dev" | "pool", "intent" (of train and dev), "probabilities": {SET/INTENT: p, ...}}
@@ -23,7 +25,7 @@ import zlib
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import hstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
@@ -31,22 +33,13 @@ from sklearn.svm import LinearSVC
 
 from records import CALL, arguments, intent_of, read_jsonl, say, utterance_of, write_jsonl
 
-FOLDS = 5
+FOLDS = 5  # the classifier of fold FOLDS saw all of train
 SMALLEST = 0.001
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def fold_of(utterance):
     return zlib.crc32(utterance.encode()) % FOLDS
-
-
-def word_and_character_ngrams(characters, word_least, character_least):
-    common = {"sublinear_tf": True, "lowercase": False, "dtype": np.float32}
-    return (TfidfVectorizer(token_pattern=r"[^\s,.?!;:]+", ngram_range=(1, 2), min_df=word_least, **common),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=characters, min_df=character_least, **common))
-
-
-def features(vectorizers, utterances):
-    return hstack([one.transform(utterances) for one in vectorizers]).tocsr()
 
 
 def softmax(scores, temperature):
@@ -55,136 +48,158 @@ def softmax(scores, temperature):
     return scores / scores.sum(axis=1, keepdims=True)
 
 
-def fitted_temperature(scores, classes, labels):
-    """The temperature at which the labels are likeliest."""
-    right = np.searchsorted(classes, labels)
+def fitted_temperature(scores, right):
+    """The temperature at which the right columns are likeliest."""
     loss = lambda t: -np.mean(np.log(softmax(scores, np.exp(t))[np.arange(len(right)), right] + 1e-9))
     return float(np.exp(minimize_scalar(loss, bounds=(-4, 1.5), method="bounded").x))
 
 
+class Utterances:
+    """All different utterances of all sets, train and dev, with n-grams that occur in train."""
+
+    def __init__(self, sets):
+        train = sorted({text for one in sets for text, _ in one.train})
+        self.texts = train + sorted({text for one in sets for text, _ in one.dev} - set(train))
+        self.place = {text: i for i, text in enumerate(self.texts)}
+        self.folds = np.array([fold_of(text) for text in self.texts])
+        common = {"sublinear_tf": True, "lowercase": False, "dtype": np.float32, "min_df": 2}
+        kinds = (TfidfVectorizer(token_pattern=r"[^\s,.?!;:]+", ngram_range=(1, 2), **common),
+                 TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **common))
+        self.ngrams = hstack([kind.fit(train).transform(self.texts) for kind in kinds]).tocsr()
+        self.trained = len(train)
+
+    def meaning(self, dimensions, features, width):
+        """Random Fourier features of the latent semantic space, for a Gaussian kernel of a width."""
+        frequent = np.flatnonzero(np.asarray((self.ngrams[: self.trained] > 0).sum(axis=0)).ravel() >= 10)
+        columns = self.ngrams[:, frequent]
+        space = TruncatedSVD(dimensions, n_iter=2, random_state=0).fit(columns[: self.trained])
+        places = normalize(space.transform(columns)).astype(np.float32)
+        random = np.random.default_rng(0)
+        angles = places @ random.normal(0, 1 / width, (dimensions, features)).astype(np.float32)
+        angles += random.uniform(0, 2 * np.pi, features).astype(np.float32)
+        return np.cos(angles, out=angles) * np.float32((2 / features) ** 0.5)
+
+
 class Set:
-    """A set's utterances and its classifiers without each fold; the last one, FOLDS, saw all."""
+    """A set's utterances."""
 
     def __init__(self, folder, name):
         self.name = name
         load = lambda part: [(utterance_of(r), intent_of(r)) for r in read_jsonl(os.path.join(folder, part, f"{name}.jsonl"))]
         self.train, self.dev = load("train"), load("dev")
-        self.texts = [text for text, _ in self.train]
-        self.labels = np.array([label for _, label in self.train])
-        self.classes = np.unique(self.labels)
-        self.folds = np.array([fold_of(text) for text in self.texts])
-        self.vectorizers = word_and_character_ngrams((2, 5), 1, 2)
-        for one in self.vectorizers:
-            one.fit(self.texts)
-        self.ngrams = features(self.vectorizers, self.texts)
+        self.classes = sorted({label for _, label in self.train})
 
-    def fit(self, matrix, cost, folds=range(FOLDS + 1)):
-        """The classifiers of a view of train: without each fold, and of all."""
-        made = []
-        for fold in folds:
-            rows = np.flatnonzero(self.folds != fold)
-            made.append(LinearSVC(C=cost, tol=1e-2, max_iter=200, random_state=0).fit(matrix[rows], self.labels[rows]))
-        return made
+    def places(self, utterances, part):
+        """Rows in `utterances`, and columns of the right intents, of a part."""
+        column = {label: i for i, label in enumerate(self.classes)}
+        return (np.array([utterances.place[text] for text, _ in part]), np.array([column[label] for _, label in part]))
 
-    def choose_cost(self, costs):
-        """The one of some values of C whose classifier, fitted without fold 0, is right most often in it."""
-        rows = np.flatnonzero(self.folds == 0)
-        right = lambda cost: np.mean(self.fit(self.ngrams, cost, [0])[0].predict(self.ngrams[rows]) == self.labels[rows])
-        return max(costs, key=right) if len(costs) > 1 else costs[0]
 
-    def scores(self, classifiers, matrix, folds):
-        """Scores of utterances by the classifier without their fold, in the order of `classes`. A class that a fold alone
-        has scores lowest."""
-        out = np.full((matrix.shape[0], len(self.classes)), -3.0, dtype=np.float32)
-        for fold in np.unique(folds):
-            rows, one = np.flatnonzero(folds == fold), classifiers[fold]
-            columns = np.searchsorted(self.classes, one.classes_)
-            found = one.decision_function(matrix[rows])
-            out[np.ix_(rows, columns)] = found
+def by_fold(utterances, rows, score):
+    """score(fold, rows) for all utterances: those of train by the classifier without their fold, the rest by the one that
+    saw all. An utterance of another set's train is also scored without its fold, as classifiers of that set were."""
+    out = None
+    for fold in range(FOLDS + 1):
+        if fold < FOLDS:
+            wanted = np.flatnonzero(utterances.folds[: utterances.trained] == fold)
+        else:
+            wanted = np.arange(utterances.trained, len(utterances.texts))
+        found = score(fold, wanted, rows[utterances.folds[rows] != fold])
+        out = np.zeros((len(utterances.texts), found.shape[1]), np.float32) if out is None else out
+        out[wanted] = found
+    return out
+
+
+def ngram_scores(this, utterances, rows, right, cost):
+    """Scores of all utterances for a set by n-grams."""
+    used = np.flatnonzero(np.asarray((utterances.ngrams[rows] > 0).sum(axis=0)).ravel() >= 2)
+    matrix = utterances.ngrams[:, used]
+    label = dict(zip(rows, right))
+
+    def score(fold, wanted, fitted):
+        labels = np.array([label[row] for row in fitted])
+        one = LinearSVC(C=cost, tol=1e-2, max_iter=200, random_state=0).fit(matrix[fitted], labels)
+        out = np.full((len(wanted), len(this.classes)), -3.0, np.float32)  # an intent that stands in one fold alone
+        out[:, one.classes_] = one.decision_function(matrix[wanted])
         return out
 
-    def accuracy(self, scores, labels):
-        return 100 * float(np.mean(self.classes[scores.argmax(axis=1)] == labels))
+    return by_fold(utterances, rows, score)
 
 
-def others_view(sets, this, texts, folds):
-    """What the other sets' classifiers say, as probabilities at a fixed temperature."""
-    parts = [softmax(one.scores(one.first, features(one.vectorizers, texts), folds), 0.15) for one in sets if one is not this]
-    return csr_matrix(np.hstack(parts) * 0.7)
+def ridge_scores(this, utterances, rows, right, view):
+    """Scores of all utterances for a set by ridge regression on a dense view; the ridge is the one that is right most often
+    by cross-fitting."""
+    targets = np.zeros((len(utterances.texts), len(this.classes)), np.float32)
+    targets[rows, right] = 1
+    # Sums over a fold's rows are taken away from those over all.
+    grams, products = [], []
+    for fold in range(FOLDS):
+        of_fold = rows[utterances.folds[rows] == fold]
+        grams.append(view[of_fold].T @ view[of_fold])
+        products.append(view[of_fold].T @ targets[of_fold])
+    best = None
+    for ridge in RIDGES:
+        def score(fold, wanted, fitted):
+            gram, product = (sum(part for i, part in enumerate(parts) if i != fold) for parts in (grams, products))
+            weights = np.linalg.solve(gram + np.eye(len(gram), dtype=np.float32) * np.float32(ridge), product)
+            return view[wanted] @ weights
 
-
-class Semantic:
-    """A latent semantic space of all sets' train utterances."""
-
-    def __init__(self, texts, dimensions):
-        self.vectorizers = word_and_character_ngrams((3, 4), 3, 10)
-        for one in self.vectorizers:
-            one.fit(texts)
-        self.space = TruncatedSVD(dimensions, n_iter=2, random_state=0).fit(features(self.vectorizers, texts))
-
-    def view(self, texts):
-        return csr_matrix(normalize(self.space.transform(features(self.vectorizers, texts))))
+        scores = by_fold(utterances, rows, score)
+        accuracy = np.mean(scores[rows].argmax(axis=1) == right)
+        if best is None or accuracy > best[0]:
+            best = (accuracy, ridge, scores)
+    return best[1], best[2]
 
 
 def lines(this, texts, part, labels, probabilities):
     for row, text in enumerate(texts):
         kept = [i for i in np.argsort(-probabilities[row]) if probabilities[row, i] >= SMALLEST]
         made = {"prompt": f"<|{this.name}|> {text}{CALL}", "part": part,
-                "probabilities": {str(this.classes[i]): round(float(probabilities[row, i]), 4) for i in kept}}
+                "probabilities": {this.classes[i]: round(float(probabilities[row, i]), 4) for i in kept}}
         if labels is not None:
-            made["intent"] = str(labels[row])
+            made["intent"] = labels[row]
         yield made
 
 
 def main():
-    given = arguments(__doc__.split("\n")[0], needs_data=False, sets=("hwu64,clinc150,snips,massive,banking77", "sets to teach"),
-                      costs=("0.3,1.0", "values of C to choose from, on a fifth of train"),
-                      dimensions=(200, "of the semantic space"), no_pool=(False, "no other sets' utterances"))
+    given = arguments(__doc__.split("\n")[0], needs_data=False,
+                      sets=("hwu64,clinc150,snips,massive,banking77", "sets to teach"), cost=(0.5, "C of the support vector machines"),
+                      dimensions=(300, "of the semantic space"), features=(1500, "random Fourier features"),
+                      width=(0.7, "of their kernel"), no_pool=(False, "no other sets' utterances"))
     began = time.time()
     sets = [Set(given.output, name) for name in given.sets.split(",")]
+    utterances = Utterances(sets)
+    say(f"{len(utterances.texts)} utterances, {utterances.ngrams.shape[1]} n-grams ({time.time() - began:.0f} s)")
+    meaning = utterances.meaning(given.dimensions, given.features, given.width)
+    say(f"meaning ({time.time() - began:.0f} s)")
+    first = {}
     for this in sets:
-        this.cost = this.choose_cost([float(cost) for cost in given.costs.split(",")])
-        this.first = this.fit(this.ngrams, this.cost)
-        this.first_scores = this.scores(this.first, this.ngrams, this.folds)
-        right = this.accuracy(this.first_scores, this.labels)
-        say(f"{this.name}: n-grams, C {this.cost}: {right:.2f}% of train by cross-fitting ({time.time() - began:.0f} s)")
-    semantic = Semantic([text for one in sets for text in one.texts], given.dimensions)
-    say(f"semantic space ({time.time() - began:.0f} s)")
-
+        first[this.name] = ngram_scores(this, utterances, *this.places(utterances, this.train), given.cost)
+        say(f"{this.name}: n-grams ({time.time() - began:.0f} s)")
     for this in sets:
-        def views(texts, folds, ngrams=None):
-            ngrams = features(this.vectorizers, texts) if ngrams is None else ngrams
-            yield ngrams
-            yield hstack([ngrams, others_view(sets, this, texts, folds)]).tocsr()
-            yield hstack([ngrams, semantic.view(texts)]).tocsr()
-
-        classifiers, temperatures, total = [], [], 0
-        for i, matrix in enumerate(views(this.texts, this.folds, this.ngrams)):
-            classifiers.append(this.first if i == 0 else this.fit(matrix, this.cost))
-            scores = this.first_scores if i == 0 else this.scores(classifiers[-1], matrix, this.folds)
-            temperatures.append(fitted_temperature(scores, this.classes, this.labels))
-            total = total + softmax(scores, temperatures[-1])
-        train = total / len(classifiers)
-
-        def taught(texts, folds):
-            parts = [softmax(this.scores(c, matrix, folds), t) for c, t, matrix in zip(classifiers, temperatures, views(texts, folds))]
-            return parts, sum(parts) / len(parts)
-
-        whole = lambda texts: np.full(len(texts), FOLDS)
-        dev_texts, dev_labels = [text for text, _ in this.dev], np.array([label for _, label in this.dev])
-        each, dev = taught(dev_texts, whole(dev_texts))
-        made = list(lines(this, this.texts, "train", this.labels, train)) + list(lines(this, dev_texts, "dev", dev_labels, dev))
+        rows, right = this.places(utterances, this.train)
+        dev_rows, dev_right = this.places(utterances, this.dev)
+        others = [softmax(first[name], 0.15) for name in first if name != this.name]
+        ridge, second = ridge_scores(this, utterances, rows, right, np.hstack([meaning] + others))
+        total, single = 0, []
+        for scores in (first[this.name], second):
+            temperature = fitted_temperature(scores[rows], right)
+            total = total + softmax(scores, temperature)
+            single.append(f"{100 * np.mean(scores[dev_rows].argmax(axis=1) == dev_right):.2f} (temperature {temperature:.3f})")
+        total /= 2
+        accuracy = lambda rows, right: 100 * np.mean(total[rows].argmax(axis=1) == right)
+        print(f"{this.name}: dev {accuracy(dev_rows, dev_right):.2f}%; n-grams {single[0]}, meaning {single[1]}, ridge {ridge}; "
+              f"train by cross-fitting {accuracy(rows, right):.2f}%", flush=True)
+        if f"{this.name}/oos" in this.classes:
+            known = dev_right != this.classes.index(f"{this.name}/oos")
+            print(f"{this.name}: dev in scope {accuracy(dev_rows[known], dev_right[known]):.2f}%", flush=True)
+        made = []
+        for part, chosen, at in (("train", this.train, rows), ("dev", this.dev, dev_rows)):
+            made += lines(this, [text for text, _ in chosen], part, [label for _, label in chosen], total[at])
         if not given.no_pool:
-            own = set(this.texts) | set(dev_texts)
-            pool = sorted({text for one in sets if one is not this for text in one.texts} - own)
-            made += lines(this, pool, "pool", None, taught(pool, whole(pool))[1])
+            pool = np.setdiff1d(np.arange(utterances.trained), rows)
+            made += lines(this, [utterances.texts[i] for i in pool], "pool", None, total[pool])
         write_jsonl(os.path.join(given.output, "teacher", f"{this.name}.jsonl"), made)
-        single = ", ".join(f"{this.accuracy(p, dev_labels):.2f}" for p in each)
-        print(f"{this.name}: dev {this.accuracy(dev, dev_labels):.2f}% (views {single}), train by cross-fitting "
-              f"{this.accuracy(train, this.labels):.2f}%, temperatures {', '.join(f'{t:.2f}' for t in temperatures)}", flush=True)
-        if this.name == "clinc150":
-            known = dev_labels != "clinc150/oos"
-            print(f"clinc150: dev in scope {this.accuracy(dev[known], dev_labels[known]):.2f}%", flush=True)
         say(f"({time.time() - began:.0f} s)")
 
 

@@ -127,7 +127,7 @@ def rows(folder, name):
         return list(csv.DictReader(lines))
 
 
-def home_calls(folder, seed):
+def device_calls(folder, seed):
     """Requests to devices with the call and what is answered, of collected phrases, devices and responses."""
     chosen = random.Random(seed)
     piles = os.path.join(folder, "home_llm_piles", "english")
@@ -163,7 +163,7 @@ def main():
         "poetry_zh": poetry(text),
         "chats": chats(dialogues),
         "bfcl": bfcl(tools),
-        "home_calls": home_calls(tools, given.seed),
+        "device_calls": device_calls(tools, given.seed),
     }
     for name, source in sources.items():
         made = list(source)
