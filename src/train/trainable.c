@@ -594,7 +594,7 @@ static millet_status write_tensor(const struct plan *p, size_t index, struct mlt
     millet_status status = MILLET_OK;
     for (int64_t r = 0; status == MILLET_OK && r < rows; r++) {
         if (values)
-            mlt_storage_encode(tensor->dtype, values + r * columns, row, columns);
+            mlt_encode(tensor->dtype, values + r * columns, NULL, row, columns);
         else
             status = mlt_tensor_read(p->sources[index], (uint64_t)r, 1, row, err);
         if (status == MILLET_OK) status = mlt_gguf_writer_write(writer, index, row, bytes, err);
