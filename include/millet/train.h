@@ -147,7 +147,8 @@ typedef struct millet_train_options {
 
 MILLET_API millet_train_options millet_train_options_default(void);
 
-/* Memory that training takes, by what for. */
+/* Memory that training takes, by what for. A model that an adapter is trained for is mapped, and not counted.
+ */
 typedef struct millet_train_memory {
     uint64_t weights, gradients, optimizer, activations, distillation, total; /* bytes */
     uint64_t n_weights;                                                       /* that are trained */

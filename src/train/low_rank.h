@@ -3,6 +3,9 @@
  * for some matrices W of the blocks, and A [rank][columns] and B [rows][rank] alone are trained. A begins
  * uniform within 1 / sqrt(columns), B with zeros, so that the model begins as it was.
  *
+ * Matrices of the model stay where they are mapped, in their dtype, and are decoded when a product needs
+ * them, one at a time; those that their reader assembles are decoded once.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef MLT_LOW_RANK_H
@@ -25,11 +28,15 @@ struct mlt_low_rank_pair {
 struct mlt_low_rank_training {
     struct mlt_low_rank_options options;
     struct mlt_checkpoint *saved; /* owned; NULL: none */
-    struct mlt_parameter *frozen; /* the model's weights, with their places in `values` */
+    struct mlt_parameter *frozen; /* the model's weights; those that are not mapped have places in `values` */
     size_t n_frozen;
     float *values;
     int64_t n_values;
-    uint64_t checksum; /* of their bytes in the checkpoint */
+    float
+        *decoded; /* [n_decoded] the matrix that was needed last, of a slice with the same `mapped`, `row` */
+    int64_t n_decoded, decoded_row, decoded_rows;
+    int32_t decoded_mapped; /* 0: none yet */
+    uint64_t checksum;      /* of their bytes in the checkpoint */
     struct mlt_low_rank_pair *pairs;
     size_t n_pairs;
 };

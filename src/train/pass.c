@@ -304,18 +304,28 @@ struct embedding {
     float *x;
 };
 
+/* A row of embeddings; `room` takes it where it has to be decoded. */
+static const float *matrix_row(const struct mlt_trainable *t, struct mlt_slice matrix, int64_t row,
+                               float *room)
+{
+    if (!matrix.mapped) return t->base + matrix.offset + row * matrix.columns;
+    const struct mlt_tensor *tensor = t->low_rank->frozen[matrix.mapped - 1].tensor;
+    mlt_decode(tensor->dtype, tensor->data + (uint64_t)row * tensor->row_bytes, room, matrix.columns);
+    return room;
+}
+
 static void embed_rows(const void *argument, int64_t begin, int64_t end)
 {
     const struct embedding *e = argument;
     const struct mlt_trainable *t = e->pass->model;
     int64_t n = t->config.n_embd;
     for (int64_t row = begin; row < end; row++) {
-        const float *from = t->base + t->token_embd.offset + e->tokens[row] * n;
-        float *x = e->x + row * n;
+        float *x = e->x + row * n, *position = e->pass->state->branch + row * n;
+        const float *from = matrix_row(t, t->token_embd, e->tokens[row], x);
         for (int64_t i = 0; i < n; i++)
             x[i] = from[i] * t->config.embedding_scale;
         if (!mlt_has(t->position_embd)) continue;
-        const float *learned = t->base + t->position_embd.offset + e->pass->state->position[row] * n;
+        const float *learned = matrix_row(t, t->position_embd, e->pass->state->position[row], position);
         for (int64_t i = 0; i < n; i++)
             x[i] += learned[i];
     }

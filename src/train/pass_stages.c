@@ -149,6 +149,37 @@ void mlt_pass_add_rows(struct mlt_pass *pass, const float *dy, int64_t rows, int
 
 /* ---- Linear layers ---- */
 
+struct decoding {
+    const struct mlt_tensor *tensor;
+    int64_t row; /* the first */
+    float *out;
+};
+
+static void decode_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct decoding *s = argument;
+    for (int64_t r = begin; r < end; r++)
+        mlt_decode(s->tensor->dtype, s->tensor->data + (uint64_t)(s->row + r) * s->tensor->row_bytes,
+                   s->out + r * s->tensor->ne[0], s->tensor->ne[0]);
+}
+
+const float *mlt_pass_matrix(struct mlt_pass *pass, struct mlt_slice matrix)
+{
+    struct mlt_low_rank_training *low = pass->model->low_rank;
+    if (!matrix.mapped) return mlt_weight(pass, matrix);
+    const struct mlt_tensor *tensor = low->frozen[matrix.mapped - 1].tensor;
+    if (mlt_in_place(tensor)) return (const float *)(const void *)tensor->data + matrix.row * matrix.columns;
+    if (low->decoded_mapped == matrix.mapped && low->decoded_row == matrix.row &&
+        low->decoded_rows == matrix.rows)
+        return low->decoded;
+    struct decoding s = {tensor, matrix.row, low->decoded};
+    mlt_for_range(&pass->workers, matrix.rows, rows_of_share(matrix.columns), decode_share, &s);
+    low->decoded_mapped = matrix.mapped;
+    low->decoded_row = matrix.row;
+    low->decoded_rows = matrix.rows;
+    return low->decoded;
+}
+
 static void bias_share(const void *argument, int64_t begin, int64_t end)
 {
     const struct sum_stage *s = argument;
@@ -176,7 +207,7 @@ static struct low_rank low_rank_of(const struct mlt_pass *pass, struct mlt_slice
     const struct mlt_trainable *t = pass->model;
     const struct mlt_low_rank_options *o = &t->low_rank->options;
     struct mlt_low_rank_pair pair = t->low_rank->pairs[weight.pair - 1];
-    pair.b += weight.pair_row * o->rank;
+    pair.b += weight.row * o->rank;
     return (struct low_rank){o->rank,
                              o->alpha / (float)o->rank,
                              t->weights + pair.a,
@@ -240,7 +271,8 @@ void mlt_pass_linear(struct mlt_pass *pass, const float *x, int64_t rows, struct
                       &s);
         add = true;
     }
-    struct mlt_operand a = {x, weight.columns, false}, b = {mlt_weight(pass, weight), weight.columns, true};
+    struct mlt_operand a = {x, weight.columns, false},
+                       b = {mlt_pass_matrix(pass, weight), weight.columns, true};
     mlt_product(&pass->workers, a, b, rows, weight.rows, weight.columns, add, out, weight.rows);
     if (weight.pair) add_low_rank(pass, x, rows, weight, out);
 }
@@ -250,7 +282,7 @@ void mlt_pass_linear_backward(struct mlt_pass *pass, const float *x, const float
 {
     struct mlt_operand d = {dy, weight.rows, false}, d_turned = {dy, weight.rows, true};
     struct mlt_operand input = {x, weight.columns, false},
-                       w = {mlt_weight(pass, weight), weight.columns, false};
+                       w = {mlt_pass_matrix(pass, weight), weight.columns, false};
     if (!pass->model->low_rank)
         mlt_product(&pass->workers, d_turned, input, weight.rows, weight.columns, rows, true,
                     mlt_gradient(pass, weight), weight.columns);

@@ -107,6 +107,9 @@ static inline const float *mlt_weight(const struct mlt_pass *pass, struct mlt_sl
     return mlt_has(slice) ? pass->model->base + slice.offset : NULL;
 }
 
+/* A matrix's values, valid until the next one is asked for. */
+const float *mlt_pass_matrix(struct mlt_pass *pass, struct mlt_slice matrix);
+
 /* NULL where the model's own weights are not trained. */
 static inline float *mlt_gradient(const struct mlt_pass *pass, struct mlt_slice slice)
 {

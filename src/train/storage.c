@@ -3,7 +3,6 @@
 
 #include "tensor/quant_blocks.h"
 
-#include <math.h>
 #include <string.h>
 
 /* In the order of millet_train_storage. File types are those of GGUF (compact/quantize_types.c has them all).
@@ -45,31 +44,6 @@ mlt_dtype mlt_storage_choose(const struct mlt_parameter *p, mlt_dtype dtype)
     return p->columns % MLT_QK == 0 ? MLT_Q8_0 : MLT_F16;
 }
 
-/* The mean magnitude of a block as its scale: values beyond half of it become -d or d. */
-static void ternary_of_mean(const float *x, float out[MLT_QK_K])
-{
-    float sum = 0;
-    for (int i = 0; i < MLT_QK_K; i++)
-        sum += fabsf(x[i]);
-    float d = sum / MLT_QK_K;
-    for (int i = 0; i < MLT_QK_K; i++)
-        out[i] = x[i] >= d / 2 ? d : x[i] <= -d / 2 ? -d : 0;
-}
-
-void mlt_storage_encode(mlt_dtype dtype, const float *values, void *bytes, int64_t n)
-{
-    if (dtype != MLT_TQ2_0) {
-        mlt_encode(dtype, values, NULL, bytes, n);
-        return;
-    }
-    uint8_t *out = bytes;
-    for (int64_t i = 0; i < n; i += MLT_QK_K, out += sizeof(struct mlt_block_tq2_0)) {
-        float x[MLT_QK_K];
-        ternary_of_mean(values + i, x);
-        mlt_encode(dtype, x, NULL, out, MLT_QK_K);
-    }
-}
-
 void mlt_storage_round(mlt_dtype dtype, const float *values, float *out, int64_t n)
 {
     if (dtype == MLT_F32) {
@@ -81,7 +55,7 @@ void mlt_storage_round(mlt_dtype dtype, const float *values, float *out, int64_t
     uint8_t bytes[MOST_BYTES];
     for (int64_t i = 0; i < n; i += PIECE) {
         int64_t count = MLT_MIN(n - i, (int64_t)PIECE);
-        mlt_storage_encode(dtype, values + i, bytes, count);
+        mlt_encode(dtype, values + i, NULL, bytes, count);
         mlt_decode(dtype, bytes, out + i, count);
     }
 }

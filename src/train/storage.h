@@ -26,14 +26,8 @@ uint32_t mlt_storage_file_type(mlt_dtype dtype);
  */
 mlt_dtype mlt_storage_choose(const struct mlt_parameter *parameter, mlt_dtype dtype);
 
-/*
- * Encodes n values (whole blocks) as mlt_encode does it without importances, but for TQ2_0: there the scale
- * of a block is the mean magnitude of its values, instead of the largest, which is meant for weights that are
- * ternary already.
+/* What a file gives back of n values (whole blocks), encoded without importances as `millet compact` does it.
  */
-void mlt_storage_encode(mlt_dtype dtype, const float *values, void *bytes, int64_t n);
-
-/* What comes back from that: out[i] is the decoded value of values[i]. */
 void mlt_storage_round(mlt_dtype dtype, const float *values, float *out, int64_t n);
 
 #endif

@@ -208,7 +208,8 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
     MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
     memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)o->rows * o->length);
     MLT_TRY(mlt_distil_bytes(o, &t->config, &memory->distillation, err));
-    if (t->low_rank) memory->weights += (uint64_t)t->low_rank->n_values * sizeof(float);
+    if (t->low_rank)
+        memory->weights += (uint64_t)(t->low_rank->n_values + t->low_rank->n_decoded) * sizeof(float);
     memory->total =
         memory->weights + memory->gradients + memory->optimizer + memory->activations + memory->distillation;
     return MILLET_OK;

@@ -18,7 +18,7 @@
 
 enum { VALUE_ALIGNMENT = MLT_ALIGNMENT / sizeof(float) };
 
-static const struct mlt_slice absent = {-1, 0, 0, 0, 0};
+static const struct mlt_slice absent = {.offset = -1};
 
 struct finder {
     struct mlt_trainable *t;
@@ -76,6 +76,11 @@ static millet_status add_half(struct finder *f, const struct mlt_tensor *target,
                            .tensor = tensor, .kind = MLT_PARAMETER_MATRIX, .rows = rows, .columns = columns});
 }
 
+static bool is_mapped(const struct mlt_parameter *p)
+{
+    return p->kind != MLT_PARAMETER_VECTOR && p->tensor->data;
+}
+
 /* The tensor stays as it is; where it is one of those asked for, it gets an adapter. */
 static millet_status freeze(struct finder *f, const char *suffix, struct mlt_parameter parameter,
                             struct mlt_slice *out)
@@ -83,8 +88,15 @@ static millet_status freeze(struct finder *f, const char *suffix, struct mlt_par
     struct mlt_trainable *t = f->t;
     struct mlt_low_rank_training *low = t->low_rank;
     int64_t rank = low->options.rank;
-    *out = (struct mlt_slice){low->n_values, parameter.rows, parameter.columns, 0, 0};
-    MLT_TRY(add_parameter(f, &low->frozen, &low->n_frozen, &f->frozen_capacity, &low->n_values, parameter));
+    int64_t none = 0;
+    bool mapped = is_mapped(&parameter);
+    *out = (struct mlt_slice){
+        .offset = mapped ? 0 : low->n_values, .rows = parameter.rows, .columns = parameter.columns};
+    MLT_TRY(add_parameter(f, &low->frozen, &low->n_frozen, &f->frozen_capacity,
+                          mapped ? &none : &low->n_values, parameter));
+    if (mapped) out->mapped = (int32_t)low->n_frozen;
+    if (mapped && !mlt_in_place(parameter.tensor))
+        low->n_decoded = MLT_MAX(low->n_decoded, parameter.rows * parameter.columns);
     if (f->layer < 0 || !mlt_low_rank_includes(low->options.targets, suffix)) return MILLET_OK;
     void *grown = low->pairs;
     MLT_TRY(mlt_grow(&t->allocator, &grown, &f->pair_capacity, low->n_pairs, sizeof *low->pairs, f->err));
@@ -120,7 +132,7 @@ static millet_status take(struct finder *f, const char *suffix, enum need need, 
                            "the dtype %s cannot be a weight", mlt_dtype_info(tensor->dtype)->name);
     struct mlt_parameter parameter = {.tensor = tensor, .kind = kind, .rows = rows, .columns = columns};
     if (t->low_rank) return freeze(f, suffix, parameter, out);
-    *out = (struct mlt_slice){t->n_values, rows, columns, 0, 0};
+    *out = (struct mlt_slice){.offset = t->n_values, .rows = rows, .columns = columns};
     return add_trained(f, parameter);
 }
 
@@ -153,8 +165,16 @@ static millet_status norm_pair(struct finder *f, const char *base, struct mlt_sl
 static struct mlt_slice part(struct mlt_slice whole, int64_t first, int64_t rows)
 {
     if (!mlt_has(whole)) return absent;
-    if (whole.rows == 1) return (struct mlt_slice){whole.offset + first, 1, rows, 0, 0};
-    return (struct mlt_slice){whole.offset + first * whole.columns, rows, whole.columns, whole.pair, first};
+    struct mlt_slice slice = whole;
+    if (whole.rows == 1) {
+        slice.offset += first;
+        slice.columns = rows;
+        return slice;
+    }
+    if (!whole.mapped) slice.offset += first * whole.columns;
+    slice.rows = rows;
+    slice.row = first;
+    return slice;
 }
 
 static millet_status find_qkv(struct finder *f, struct mlt_trainable_layer *l)
@@ -250,14 +270,16 @@ static millet_status find_all(struct finder *f)
 
 /* ---- Reading ---- */
 
-/* Adds the bytes to *checksum. */
+/* `out` NULL: they are only checked. Adds the bytes to *checksum. */
 static millet_status read_values(const struct mlt_trainable *t, const struct mlt_tensor *tensor, float *out,
                                  uint64_t *checksum, millet_error *err)
 {
     uint8_t *row = mlt_alloc(&t->allocator, (size_t)tensor->row_bytes, 1, err);
-    if (!row) return MILLET_NO_MEMORY;
-    millet_status status = MILLET_OK;
-    for (uint64_t r = 0; status == MILLET_OK && r < tensor->rows; r++, out += tensor->ne[0]) {
+    float *checked = out ? NULL : mlt_alloc(&t->allocator, (size_t)tensor->ne[0], sizeof(float), err);
+    millet_status status = row && (out || checked) ? MILLET_OK : MILLET_NO_MEMORY;
+    int64_t step = out ? tensor->ne[0] : 0;
+    if (!out) out = checked;
+    for (uint64_t r = 0; status == MILLET_OK && r < tensor->rows; r++, out += step) {
         status = mlt_tensor_read(tensor, r, 1, row, err);
         if (status != MILLET_OK) break;
         *checksum = mlt_checksum(*checksum, row, (size_t)tensor->row_bytes);
@@ -269,6 +291,7 @@ static millet_status read_values(const struct mlt_trainable *t, const struct mlt
                                  (unsigned long long)r);
     }
     mlt_free(&t->allocator, row);
+    mlt_free(&t->allocator, checked);
     return status;
 }
 
@@ -301,11 +324,13 @@ static millet_status read_frozen(struct mlt_trainable *t, millet_error *err)
 {
     struct mlt_low_rank_training *low = t->low_rank;
     low->values = mlt_alloc_zero(&t->allocator, (size_t)low->n_values, sizeof(float), err);
-    if (!low->values) return MILLET_NO_MEMORY;
+    low->decoded = mlt_alloc(&t->allocator, (size_t)low->n_decoded, sizeof(float), err);
+    if (!low->values || !low->decoded) return MILLET_NO_MEMORY;
     low->checksum = MLT_CHECKSUM_START;
     for (size_t i = 0; i < low->n_frozen; i++)
-        MLT_TRY(
-            read_values(t, low->frozen[i].tensor, low->values + low->frozen[i].offset, &low->checksum, err));
+        MLT_TRY(read_values(t, low->frozen[i].tensor,
+                            is_mapped(&low->frozen[i]) ? NULL : low->values + low->frozen[i].offset,
+                            &low->checksum, err));
     t->base = low->values;
     return MILLET_OK;
 }
@@ -437,6 +462,7 @@ static void close_low_rank(const millet_allocator *allocator, struct mlt_low_ran
     if (!low) return;
     mlt_free(allocator, low->frozen);
     mlt_free(allocator, low->values);
+    mlt_free(allocator, low->decoded);
     mlt_free(allocator, low->pairs);
     mlt_checkpoint_close(&low->saved);
     mlt_free(allocator, low);
@@ -601,7 +627,7 @@ static millet_status write_tensor(const struct plan *p, size_t index, struct mlt
     millet_status status = MILLET_OK;
     for (int64_t r = 0; status == MILLET_OK && r < rows; r++) {
         if (values)
-            mlt_storage_encode(tensor->dtype, values + r * columns, row, columns);
+            mlt_encode(tensor->dtype, values + r * columns, NULL, row, columns);
         else
             status = mlt_tensor_read(p->sources[index], (uint64_t)r, 1, row, err);
         if (status == MILLET_OK) status = mlt_gguf_writer_write(writer, index, row, bytes, err);

@@ -26,8 +26,10 @@ struct mlt_parameter {
 /* A matrix or vector within the blocks; offset < 0: absent. */
 struct mlt_slice {
     int64_t offset, rows, columns;
-    int32_t pair;     /* 0: none; else the low-rank pair pairs[pair - 1] is added to it */
-    int64_t pair_row; /* the row of its B that belongs to row 0 here */
+    /* Of a model that stays as it is (low_rank.h); 0: none. */
+    int32_t pair;   /* the low-rank pair pairs[pair - 1] is added to it */
+    int32_t mapped; /* it has no values in the block: it is a part of frozen[mapped - 1], in the checkpoint */
+    int64_t row;    /* its first row, of the tensor and of the pair's B */
 };
 
 /* The fields of struct mlt_layer of model/model.h, as slices. */
@@ -88,6 +90,12 @@ void mlt_trainable_set_exact(struct mlt_trainable *trainable, bool exact);
 
 /* Where the state of a stopped training lies: the model's checkpoint, or the adapter's. */
 const struct mlt_checkpoint *mlt_trainable_saved(const struct mlt_trainable *trainable);
+
+/* Whether a mapped tensor can be read as floats where it lies. */
+static inline bool mlt_in_place(const struct mlt_tensor *tensor)
+{
+    return tensor->dtype == MLT_F32 && (uintptr_t)tensor->data % sizeof(float) == 0;
+}
 
 static inline bool mlt_has(struct mlt_slice slice)
 {

@@ -123,7 +123,7 @@ static void passes_read_what_the_file_holds(void **state)
     }
 }
 
-/* Q8_0 and Q4_0 are those of `millet compact`: the encoder without importances. */
+/* Those of `millet compact`: the encoder without importances. */
 static void blocks_are_the_encoders(void **state)
 {
     (void)state;
@@ -134,7 +134,7 @@ static void blocks_are_the_encoders(void **state)
         values[i] = i < 300 ? 0 : sinf((float)i * 1.7f) * (i % 7 ? 0.05f : 1.0f);
     values[700] = 1e30f; /* beyond what the type can hold */
     values[1400] = 1e-30f;
-    static const mlt_dtype dtypes[] = {MLT_F32, MLT_F16, MLT_BF16, MLT_Q8_0, MLT_Q4_0};
+    static const mlt_dtype dtypes[] = {MLT_F32, MLT_F16, MLT_BF16, MLT_Q8_0, MLT_Q4_0, MLT_TQ2_0};
     for (size_t i = 0; i < MLT_COUNT(dtypes); i++) {
         mlt_encode(dtypes[i], values, NULL, bytes, N);
         mlt_decode(dtypes[i], bytes, expected, N);
