@@ -257,6 +257,7 @@ static millet_prune_shape shape_of(const struct mlt_config *c, const struct mlt_
     shape.cache_bytes = 2 * (uint64_t)c->n_layers * (uint64_t)c->n_kv_heads *
                         ((uint64_t)c->head_size + (uint64_t)c->value_size);
     for (size_t i = 0; i < checkpoint->n_tensors; i++) {
+        if (strncmp(checkpoint->tensors[i].name.data, "train.", 6) == 0) continue; /* the optimiser's */
         shape.parameters += checkpoint->tensors[i].rows * (uint64_t)checkpoint->tensors[i].ne[0];
         shape.bytes += checkpoint->tensors[i].bytes;
     }
