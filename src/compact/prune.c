@@ -199,8 +199,9 @@ static millet_status measure_rows(struct measuring *m, uint64_t n, struct mlt_lo
         for (int32_t row = 0; row < b->rows; row++)
             MLT_TRY(fill_row(r, m->evaluation, first + (uint64_t)row, n, row, err));
         int64_t tokens = (int64_t)b->rows * b->length;
-        if (m->renumber && (!renumber(r, b->tokens, tokens) || !renumber(r, b->targets, tokens)))
-            m->complete = false;
+        if (m->renumber && !renumber(r, b->tokens, tokens)) m->complete = false;
+        if (m->renumber && !renumber(r, b->targets, tokens)) m->complete = false;
+        if (!m->complete) return MILLET_OK; /* such a text has no loss */
         if (m->watch) mlt_importance_watch_begin(m->watch, b);
         MLT_TRY(mlt_pass_forward(m->pass, b, err));
         if (m->watch) mlt_importance_watch_end(m->watch);
