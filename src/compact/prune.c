@@ -203,8 +203,9 @@ static millet_status measure_rows(struct measuring *m, uint64_t n, struct mlt_lo
         for (int32_t row = 0; row < b->rows; row++)
             MLT_TRY(fill_row(r, m->evaluation, first + (uint64_t)row, n, row, err));
         int64_t tokens = (int64_t)b->rows * b->length;
-        if (m->renumber && (!renumber(r, b->tokens, tokens) || !renumber(r, b->targets, tokens)))
-            m->complete = false;
+        if (m->renumber && !renumber(r, b->tokens, tokens)) m->complete = false;
+        if (m->renumber && !renumber(r, b->targets, tokens)) m->complete = false;
+        if (!m->complete) return MILLET_OK; /* such a text has no loss */
         if (m->watch) mlt_importance_watch_begin(m->watch, b);
         MLT_TRY(mlt_pass_forward(m->pass, b, err));
         if (m->watch) mlt_importance_watch_end(m->watch);
@@ -261,6 +262,7 @@ static millet_prune_shape shape_of(const struct mlt_config *c, const struct mlt_
     shape.cache_bytes = 2 * (uint64_t)c->n_layers * (uint64_t)c->n_kv_heads *
                         ((uint64_t)c->head_size + (uint64_t)c->value_size);
     for (size_t i = 0; i < checkpoint->n_tensors; i++) {
+        if (strncmp(checkpoint->tensors[i].name.data, "train.", 6) == 0) continue; /* the optimiser's */
         shape.parameters += checkpoint->tensors[i].rows * (uint64_t)checkpoint->tensors[i].ne[0];
         shape.bytes += checkpoint->tensors[i].bytes;
     }

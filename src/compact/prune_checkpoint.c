@@ -291,8 +291,15 @@ static millet_status add_tensor(struct builder *b, const struct mlt_tensor *from
     return mlt_checkpoint_add_tensor(b->out, &tensor, b->err);
 }
 
+/* The state of a training is a model too; what the optimiser keeps beside it does not fit what is left. */
+static bool of_training(const char *name)
+{
+    return strncmp(name, "train.", 6) == 0;
+}
+
 static millet_status take_tensor(struct builder *b, const struct mlt_tensor *from)
 {
+    if (of_training(from->name.data)) return MILLET_OK;
     const struct mlt_prune_selection *s = b->selection;
     const char *rest;
     char name[96];
@@ -385,6 +392,7 @@ static bool is_stale(const struct builder *b, const char *key)
     static const char *const facts[] = {"general.size_label", "general.parameter_count"};
     for (size_t i = 0; i < MLT_COUNT(facts); i++)
         if (strcmp(key, facts[i]) == 0) return true;
+    if (of_training(key)) return true;
     if (b->selection->vocabulary && mlt_vocabulary_has_key(key)) return true; /* written by themselves */
     return changes_matrices(b) &&
            (strcmp(key, "general.file_type") == 0 || strcmp(key, "general.quantization_version") == 0);

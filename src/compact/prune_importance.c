@@ -56,7 +56,7 @@ struct columns {
     const struct mlt_importance_watch *watch;
     const float *x, *mean, *rstd, *weight, *bias;
     int64_t n;
-    double *magnitude, *energy; /* sums of |y| and z^2 / n; either may be NULL */
+    double *magnitude, *square, *energy; /* sums of |y|, y^2 and z^2 / n; each may be NULL */
 };
 
 static void sum_columns(const void *argument, int64_t begin, int64_t end)
@@ -71,6 +71,7 @@ static void sum_columns(const void *argument, int64_t begin, int64_t end)
             if (s->weight) y *= s->weight[i];
             if (s->bias) y += s->bias[i];
             if (s->magnitude) s->magnitude[i] += fabs((double)y);
+            if (s->square) s->square[i] += (double)y * (double)y;
             if (s->energy) s->energy[i] += (double)z * (double)z / (double)s->n;
         }
     }
@@ -178,10 +179,8 @@ static void after_layer(void *context, struct mlt_pass *pass, int32_t layer, con
         m->heads[at * (size_t)c->n_heads + (size_t)h] += add_heads(w, layer, h, 1);
     for (int32_t g = 0; g < c->n_kv_heads; g++)
         m->groups[at * (size_t)c->n_kv_heads + (size_t)g] += add_heads(w, layer, g * group, group);
-    struct columns h = {.watch = w,
-                        .x = pass->state->wide,
-                        .n = c->n_ff,
-                        .magnitude = m->feed_forward + at * (size_t)c->n_ff};
+    struct columns h = {
+        .watch = w, .x = pass->state->wide, .n = c->n_ff, .square = m->feed_forward + at * (size_t)c->n_ff};
     mlt_for_range(&pass->workers, h.n, SHARE_COLUMNS, sum_columns, &h);
 }
 
@@ -269,15 +268,6 @@ millet_status mlt_importance_finish(struct mlt_importance *m, const struct mlt_t
 {
     if (m->n_positions == 0) return mlt_fail(err, MILLET_BAD_ARGUMENT, "the calibration data have no tokens");
     size_t n_ff = (size_t)m->n_ff, layers = (size_t)m->n_layers;
-    double *norm = mlt_alloc(&m->allocator, n_ff, sizeof *norm, err);
-    if (!norm) return MILLET_NO_MEMORY;
-    for (size_t layer = 0; layer < layers; layer++) {
-        struct mlt_slice down = model->layers[layer].w_down;
-        column_norms(model->weights + down.offset, down, norm);
-        for (size_t i = 0; i < n_ff; i++)
-            m->feed_forward[layer * n_ff + i] *= norm[i];
-    }
-    mlt_free(&m->allocator, norm);
     size_t norms = (MLT_PRUNE_NORMS * layers + 1) * (size_t)m->n_embd;
     double *end = m->energy + norms, scale = 1 / (double)m->n_positions;
     for (double *value = m->layers; value < end; value++) {
@@ -285,5 +275,15 @@ millet_status mlt_importance_finish(struct mlt_importance *m, const struct mlt_t
         if (!isfinite(*value))
             return mlt_fail(err, MILLET_BAD_FORMAT, "the model's activations are not finite numbers");
     }
+    double *norm = mlt_alloc(&m->allocator, n_ff, sizeof *norm, err);
+    if (!norm) return MILLET_NO_MEMORY;
+    for (size_t layer = 0; layer < layers; layer++) {
+        struct mlt_slice down = model->layers[layer].w_down;
+        double *channels = m->feed_forward + layer * n_ff;
+        column_norms(model->weights + down.offset, down, norm);
+        for (size_t i = 0; i < n_ff; i++)
+            channels[i] = sqrt(channels[i]) * norm[i];
+    }
+    mlt_free(&m->allocator, norm);
     return MILLET_OK;
 }

@@ -5,10 +5,9 @@
  *                  al., 2024)
  *   heads, groups  the mean norm of what a head, or all heads of a key head together, add to the attention's
  *                  output
- *   feed-forward   the mean magnitude of a channel behind the activation, times the norm of its column of
- *                  w_down
- *   width          the mean magnitude of a channel of the residual stream behind each norm (Minitron:
- *                  Muralidharan et al., 2024)
+ *   feed-forward   the root mean square of a channel behind the activation, times the norm of its column of
+ * w_down: the size of what it adds to the stream width          the mean magnitude of a channel of the
+ * residual stream behind each norm (Minitron: Muralidharan et al., 2024)
  *
  * SPDX-License-Identifier: Apache-2.0
  */
