@@ -272,6 +272,8 @@ static void log_step(const millet_train_report *r)
     add_finite(line, "divergence", r->divergence);
     add_finite(line, "evaluation_loss", r->evaluation_loss);
     add_finite(line, "evaluation_divergence", r->evaluation_divergence);
+    add_finite(line, "hidden", r->hidden);
+    add_finite(line, "evaluation_hidden", r->evaluation_hidden);
     char *text = line ? json_dumps(line, JSON_PRESERVE_ORDER | JSON_COMPACT) : NULL;
     json_decref(line);
     /* Training goes on without its log, but not in silence. */
@@ -291,8 +293,11 @@ static void show_step(const millet_train_report *r)
     if (!last && follow.shown > 0 && now - follow.shown < pause) return;
     follow.shown = now;
     long left = lround(r->seconds_left);
-    char evaluation[96] = "", divergence[48] = "";
-    if (isfinite(r->divergence)) snprintf(divergence, sizeof divergence, "  divergence %.4f", r->divergence);
+    char evaluation[96] = "", divergence[64] = "";
+    if (isfinite(r->hidden))
+        snprintf(divergence, sizeof divergence, "  divergence %.4f  hidden %.4f", r->divergence, r->hidden);
+    else if (isfinite(r->divergence))
+        snprintf(divergence, sizeof divergence, "  divergence %.4f", r->divergence);
     if (isfinite(r->evaluation_divergence))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f, divergence %.4f", r->evaluation_loss,
                  r->evaluation_divergence);
@@ -402,6 +407,8 @@ static int print_result(const millet_train_report *r)
         add_finite(result, "divergence", r->divergence);
         add_finite(result, "evaluation_loss", r->evaluation_loss);
         add_finite(result, "evaluation_divergence", r->evaluation_divergence);
+        add_finite(result, "hidden", r->hidden);
+        add_finite(result, "evaluation_hidden", r->evaluation_hidden);
         return cli_print_json(result);
     }
     printf("%s: %llu steps", options.output, (unsigned long long)r->step);

@@ -40,12 +40,14 @@ typedef struct millet_train_report {
     double
         loss; /* mean of -ln p over the step's targets, in nats; NAN where it had none (nothing was learnt) */
     double divergence; /* mean of the teacher's softened distribution from the student's; NAN without one */
-    double z;          /* mean squared logarithm of the softmax's denominator */
+    double hidden; /* mean error of the matched hidden states, in parts of the teacher's; NAN without any */
+    double z;      /* mean squared logarithm of the softmax's denominator */
     double gradient_norm; /* before clipping */
     double rate;          /* learning rate of the step */
     uint64_t tokens;      /* positions of rows seen so far, padding and earlier runs included */
     double tokens_per_second, seconds, seconds_left;
     double evaluation_loss; /* mean on what was kept for it; NAN where it was not measured after this step */
+    double evaluation_hidden;     /* the same of the hidden states' error */
     double evaluation_divergence; /* the same of the divergence; NAN also where the files have none */
     bool saved;                   /* the state was written after this step */
 } millet_train_report;

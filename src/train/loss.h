@@ -16,6 +16,8 @@ struct mlt_loss_sums {
     uint64_t n_targets;
     double divergence; /* from the teacher, softened, over the targets that it says something about */
     uint64_t n_soft;   /* of those */
+    double hidden;     /* errors of the matched hidden states, in parts of the teacher's */
+    uint64_t n_hidden; /* positions of those */
 };
 
 static inline void mlt_loss_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *sums)
@@ -25,6 +27,8 @@ static inline void mlt_loss_add(struct mlt_loss_sums *all, const struct mlt_loss
     all->n_targets += sums->n_targets;
     all->divergence += sums->divergence;
     all->n_soft += sums->n_soft;
+    all->hidden += sums->hidden;
+    all->n_hidden += sums->n_hidden;
 }
 
 /*

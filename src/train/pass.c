@@ -435,6 +435,18 @@ void mlt_pass_layer(struct mlt_pass *pass, const struct mlt_batch *batch, int32_
     }
 }
 
+const float *mlt_pass_stream(const struct mlt_pass *pass, int32_t n)
+{
+    return n < pass->model->config.n_layers ? pass->state->kept[n].x : pass->state->last;
+}
+
+static void copy_stream(struct mlt_pass *pass, int32_t n, const float *stream)
+{
+    if (pass->streams && pass->streams[n])
+        memcpy(pass->streams[n], stream,
+               (size_t)(pass->tokens * pass->model->config.n_embd) * sizeof *stream);
+}
+
 millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *batch, millet_error *err)
 {
     const struct mlt_trainable *t = pass->model;
@@ -442,8 +454,12 @@ millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *ba
     MLT_TRY(take_batch(pass, batch, err));
     struct embedding e = {pass, batch->tokens, s->kept[0].x};
     mlt_for_range(&pass->workers, pass->tokens, 16, embed_rows, &e);
-    for (int32_t layer = 0; layer < t->config.n_layers; layer++)
-        mlt_pass_layer(pass, batch, layer, layer + 1 < t->config.n_layers ? s->kept[layer + 1].x : s->last);
+    copy_stream(pass, 0, s->kept[0].x);
+    for (int32_t layer = 0; layer < t->config.n_layers; layer++) {
+        float *out = layer + 1 < t->config.n_layers ? s->kept[layer + 1].x : s->last;
+        mlt_pass_layer(pass, batch, layer, out);
+        copy_stream(pass, layer + 1, out);
+    }
     struct mlt_norm norm =
         mlt_pass_row_norm(pass, t->output_norm, t->output_norm_bias, s->last, pass->hidden, s->output_stat);
     mlt_pass_norm(pass, &norm, pass->tokens);

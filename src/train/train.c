@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "import/open_any.h"
-#include "train/distil.h"
 #include "train/shape.h"
+#include "train/teaching.h"
 #include "train/trainer.h"
 #include "train/training_data.h"
 #include "train/training_state.h"
@@ -15,19 +15,20 @@
 
 millet_train_options millet_train_options_default(void)
 {
-    return (millet_train_options){.rows = 8,
-                                  .length = 256,
-                                  .accumulate = 1,
-                                  .rate = 3e-4f,
-                                  .final_rate = 0.1f,
-                                  .beta1 = 0.9f,
-                                  .beta2 = 0.95f,
-                                  .epsilon = 1e-8f,
-                                  .weight_decay = 0.1f,
-                                  .momentum = 0.95f,
-                                  .clip = 1,
-                                  .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32},
-                                  .seed = 1};
+    return (millet_train_options){
+        .rows = 8,
+        .length = 256,
+        .accumulate = 1,
+        .rate = 3e-4f,
+        .final_rate = 0.1f,
+        .beta1 = 0.9f,
+        .beta2 = 0.95f,
+        .epsilon = 1e-8f,
+        .weight_decay = 0.1f,
+        .momentum = 0.95f,
+        .clip = 1,
+        .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32, .hidden_weight = 1},
+        .seed = 1};
 }
 
 /* A run of millet_train. */
@@ -38,7 +39,7 @@ struct run {
     struct mlt_trainable *model;
     struct mlt_trainer trainer;
     struct mlt_training_data data;
-    struct mlt_distil distil;
+    struct mlt_teaching teaching;
     struct mlt_training_state state;
     uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
     double started;
@@ -76,7 +77,7 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     if (!between(o->z_loss, 0, 1e3f)) return wrong(err, "z_loss", "0 to 1000 is possible");
     if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
         return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
-    return mlt_distil_check(o, err);
+    return mlt_teaching_check(o, err);
 }
 
 static millet_status check_data(const millet_train_options *o, millet_error *err)
@@ -129,13 +130,21 @@ static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *e
 {
     struct mlt_checkpoint *checkpoint = NULL;
     MLT_TRY(open_checkpoint(r, r->options.resume && stored != MLT_DTYPE_LIMIT, &checkpoint, err));
-    return mlt_trainable_open(&r->allocator, checkpoint, stored, &r->model, err);
+    /* A teacher that runs beside the student decides on matrices that are learnt with it. */
+    millet_status status = mlt_teaching_start(&r->allocator, &r->options, checkpoint,
+                                              stored == MLT_DTYPE_LIMIT, &r->teaching, err);
+    if (status != MILLET_OK) {
+        mlt_checkpoint_close(&checkpoint);
+        return status;
+    }
+    return mlt_trainable_open_with(&r->allocator, checkpoint, stored, r->teaching.maps, r->teaching.n_maps,
+                                   &r->model, err);
 }
 
 static void close_run(struct run *r)
 {
     mlt_trainer_close(&r->trainer);
-    mlt_distil_close(&r->distil);
+    mlt_teaching_close(&r->teaching);
     mlt_training_data_close(&r->data);
     mlt_trainable_close(&r->model);
     mlt_text_release(&r->settings);
@@ -170,7 +179,7 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
                                     .optimizer = mlt_optimizer_bytes(t, o->optimizer)};
     MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
     memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)o->rows * o->length);
-    MLT_TRY(mlt_distil_bytes(o, &t->config, &memory->distillation, err));
+    MLT_TRY(mlt_teaching_bytes(&r->teaching, t, &memory->distillation, err));
     memory->total =
         memory->weights + memory->gradients + memory->optimizer + memory->activations + memory->distillation;
     return MILLET_OK;
@@ -207,13 +216,13 @@ static millet_status open_run(struct run *r, millet_error *err)
     MLT_TRY(open_model(r, storage_dtype(o), err));
     MLT_TRY(mlt_training_data_open(&r->allocator, o, r->model, &r->data, err));
     if (!o->steps) r->options.steps = mlt_training_data_steps(&r->data, o);
-    MLT_TRY(mlt_distil_open(&r->allocator, o, &r->data, &r->model->config, &r->distil, err));
+    MLT_TRY(mlt_teaching_open(&r->teaching, &r->data, r->model, err));
     MLT_TRY(
         mlt_trainer_open(&r->allocator, r->model, o, mlt_batches_source(r->data.batches), &r->trainer, err));
-    if (r->distil.labels.context) MLT_TRY(mlt_trainer_teach(&r->trainer, &r->distil.labels, err));
+    if (r->teaching.labels.context) MLT_TRY(mlt_trainer_teach(&r->trainer, &r->teaching, err));
     MLT_TRY(mlt_training_settings(o, &r->settings, err));
     MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
-    MLT_TRY(mlt_distil_describe(&r->distil, o, &r->settings, err));
+    MLT_TRY(mlt_teaching_describe(&r->teaching, &r->settings, err));
     if (!o->resume) return MILLET_OK;
     MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
                                     &r->state, err));
@@ -249,6 +258,7 @@ static millet_status train_step(struct run *r, millet_error *err)
     r->state.tokens += (uint64_t)o->rows * (uint64_t)o->length * (uint64_t)o->accumulate;
     r->report.loss = result.loss;
     r->report.divergence = result.divergence;
+    r->report.hidden = result.hidden;
     r->report.z = result.z;
     r->report.gradient_norm = result.gradient_norm;
     r->report.rate = result.rate;
@@ -273,6 +283,7 @@ static millet_status evaluate(struct run *r, millet_error *err)
         MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, &sums, err));
     }
     r->report.evaluation_loss = sums.n_targets ? sums.nll / (double)sums.n_targets : (double)NAN;
+    r->report.evaluation_hidden = sums.n_hidden ? sums.hidden / (double)sums.n_hidden : (double)NAN;
     r->report.evaluation_divergence = sums.n_soft ? sums.divergence / (double)sums.n_soft : (double)NAN;
     return MILLET_OK;
 }
@@ -318,12 +329,13 @@ static millet_status train(struct run *r, millet_error *err)
     r->started = mlt_clock_seconds();
     r->first_step = r->state.step;
     /* Where all is done already, they stay so. */
-    r->report.loss = r->report.divergence = r->report.z = (double)NAN;
-    r->report.evaluation_loss = r->report.evaluation_divergence = (double)NAN;
+    r->report.loss = r->report.divergence = r->report.hidden = r->report.z = (double)NAN;
+    r->report.evaluation_loss = r->report.evaluation_divergence = r->report.evaluation_hidden = (double)NAN;
     fill_report(r);
     while (r->state.step < o->steps) {
         MLT_TRY(train_step(r, err));
-        r->report.evaluation_loss = r->report.evaluation_divergence = (double)NAN;
+        r->report.evaluation_loss = (double)NAN;
+        r->report.evaluation_divergence = r->report.evaluation_hidden = (double)NAN;
         if (r->data.n_held_out && is_due(o->evaluate_every, r->state.step, o->steps))
             MLT_TRY(evaluate(r, err));
         if (is_due(o->save_every, r->state.step, o->steps)) MLT_TRY(save(r, err));

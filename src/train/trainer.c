@@ -1,6 +1,8 @@
 /* A step of training. SPDX-License-Identifier: Apache-2.0 */
 #include "train/trainer.h"
 
+#include "train/teaching.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -35,12 +37,14 @@ millet_status mlt_trainer_open(const millet_allocator *allocator, struct mlt_tra
     return MILLET_OK;
 }
 
-millet_status mlt_trainer_teach(struct mlt_trainer *t, const struct mlt_soft_labels *labels,
-                                millet_error *err)
+millet_status mlt_trainer_teach(struct mlt_trainer *t, struct mlt_teaching *teaching, millet_error *err)
 {
     const millet_train_options *o = t->options;
     struct mlt_distillation mix = {o->distil.alpha, o->distil.temperature};
-    MLT_TRY(mlt_cross_entropy_teach(&t->loss, labels, &mix, err));
+    MLT_TRY(mlt_cross_entropy_teach(&t->loss, &teaching->labels, &mix, err));
+    t->teaching = teaching;
+    t->pass->d_streams = teaching->d_streams;
+    if (!teaching->files) return MILLET_OK; /* no need to know where positions come from */
     size_t tokens = (size_t)o->rows * (size_t)o->length;
     t->batch.source = mlt_alloc(&t->allocator, tokens, sizeof *t->batch.source, err);
     return t->batch.source ? MILLET_OK : MILLET_NO_MEMORY;
@@ -63,6 +67,17 @@ static millet_status not_finite(const char *what, uint64_t step, double value, m
                     (unsigned long long)step + 1, value);
 }
 
+/* Forward, and every loss of a batch. */
+static millet_status run_losses(struct mlt_trainer *t, const struct mlt_batch *batch, bool backward,
+                                float scale, struct mlt_loss_sums *sums, millet_error *err)
+{
+    if (t->teaching) MLT_TRY(mlt_teaching_begin(t->teaching, batch, err));
+    MLT_TRY(mlt_pass_forward(t->pass, batch, err));
+    MLT_TRY(t->loss.run(t->loss.context, t->pass, batch, backward, scale, sums, err));
+    if (t->teaching) mlt_teaching_match(t->teaching, t->pass, batch, backward, scale, sums);
+    return MILLET_OK;
+}
+
 millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_step_result *result,
                                millet_error *err)
 {
@@ -74,14 +89,13 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
         struct mlt_loss_sums sums;
         MLT_TRY(
             t->source.fill(t->source.context, step * (uint64_t)o->accumulate + (uint64_t)i, &t->batch, err));
-        MLT_TRY(mlt_pass_forward(t->pass, &t->batch, err));
-        MLT_TRY(t->loss.run(t->loss.context, t->pass, &t->batch, true, (float)(1 / tokens), &sums, err));
+        MLT_TRY(run_losses(t, &t->batch, true, (float)(1 / tokens), &sums, err));
         mlt_pass_backward(t->pass, &t->batch);
         mlt_loss_add(&all, &sums);
     }
     result->rate = mlt_learning_rate(o, step);
     if (all.n_targets == 0) { /* rows of nothing but a long prompt, say */
-        result->loss = result->z = result->divergence = (double)NAN;
+        result->loss = result->z = result->divergence = result->hidden = (double)NAN;
         result->gradient_norm = 0;
         return MILLET_OK;
     }
@@ -92,6 +106,7 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     result->divergence = all.n_soft ? all.divergence / (double)all.n_soft : (double)NAN;
     if (all.n_soft && !isfinite(result->divergence))
         return not_finite("the divergence", step, result->divergence, err);
+    result->hidden = all.n_hidden ? all.hidden / (double)all.n_hidden : (double)NAN;
     if (!isfinite(result->loss)) return not_finite("the loss", step, result->loss, err);
     result->gradient_norm = mlt_optimizer_gradient_norm(&t->optimizer, &t->pass->workers) * scale;
     if (!isfinite(result->gradient_norm))
@@ -106,8 +121,7 @@ millet_status mlt_trainer_measure(struct mlt_trainer *t, const struct mlt_batch 
                                   struct mlt_loss_sums *sums, millet_error *err)
 {
     struct mlt_loss_sums now;
-    MLT_TRY(mlt_pass_forward(t->pass, batch, err));
-    MLT_TRY(t->loss.run(t->loss.context, t->pass, batch, false, 1, &now, err));
+    MLT_TRY(run_losses(t, batch, false, 1, &now, err));
     mlt_loss_add(sums, &now);
     return MILLET_OK;
 }
