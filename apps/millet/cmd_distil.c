@@ -13,10 +13,13 @@ static float alpha;
 enum { MOST = sizeof((struct cli_list *)NULL)->items / sizeof(char *) };
 
 static struct {
-    struct cli_list teachers;
+    struct cli_list teachers, hidden;
     const char *folder;
-    bool prepare;
+    float hidden_weight;
+    bool prepare, online;
 } arguments;
+
+static millet_layer_match hidden[MOST];
 
 static struct {
     const char *paths[2 * MOST]; /* one for each cache of the data, then of the evaluation */
@@ -66,6 +69,24 @@ static const struct cli_option rows[] = {
      .help =
          "where NAME.teacher are kept, what the teachers say about each file; without, beside NAME.tokens"},
     {.name = "prepare", .kind = CLI_FLAG, .target = &arguments.prepare, .help = "make these files, and stop"},
+    {.name = "online",
+     .kind = CLI_FLAG,
+     .target = &arguments.online,
+     .help = "no files: the teachers run beside the student at every step, and speak of all tokens"},
+    {.name = "hidden",
+     .argument = "S:T",
+     .kind = CLI_LIST,
+     .target = &arguments.hidden,
+     .help =
+         "also match the hidden state behind the student's layer S, through a linear map that is learnt, "
+         "with that behind layer T of the first teacher (0: behind the embeddings); several times for more "
+         "layers; as with --online"},
+    {.name = "hidden-weight",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &arguments.hidden_weight,
+     .max = 1e6,
+     .help = "weight of their error (default 1)"},
     {0},
 };
 
@@ -116,6 +137,7 @@ static int make_output(const char *cache, const char *path)
 static int prepare(void)
 {
     static char label[] = "teaching";
+    if (options->distil.n_teachers) return CLI_OK; /* they run beside the student */
     size_t n = options->n_data + options->n_evaluation_data;
     int code = CLI_OK;
     teacher.progress = cli_progress_callback;
@@ -138,6 +160,20 @@ static int prepare(void)
 
 /* ---- The verb ---- */
 
+static int take_matches(void)
+{
+    for (size_t i = 0; i < arguments.hidden.count; i++) {
+        const char *text = arguments.hidden.items[i];
+        int used = 0;
+        if (sscanf(text, "%9d:%9d%n", &hidden[i].student, &hidden[i].teacher, &used) != 2 || text[used])
+            return cli_usage("--hidden %s: two layers are needed, as 2:6", text);
+    }
+    options->distil.hidden = hidden;
+    options->distil.n_hidden = arguments.hidden.count;
+    options->distil.hidden_weight = arguments.hidden_weight;
+    return CLI_OK;
+}
+
 static int run(int n_operands, char **operands)
 {
     if (!arguments.teachers.count && !cli_source.chat_template)
@@ -153,8 +189,17 @@ static int run(int n_operands, char **operands)
                                             .alpha = alpha,
                                             .temperature = teacher.temperature,
                                             .top_k = teacher.top_k};
+    bool online = arguments.online || arguments.hidden.count;
+    if (online && arguments.prepare) return cli_usage("--prepare makes files; with --online there are none");
+    if (online) {
+        options->distil.outputs = NULL;
+        options->distil.teachers = arguments.teachers.items;
+        options->distil.n_teachers = arguments.teachers.count;
+    }
+    int code = take_matches();
+    if (code != CLI_OK) return code;
     if (arguments.prepare && !options->steps && !(options->epochs > 0)) options->steps = 1;
-    int code = cli_train(n_operands, operands, prepare);
+    code = cli_train(n_operands, operands, prepare);
     for (size_t i = 0; i < outputs.count; i++)
         free(outputs.owned[i]);
     return code;
@@ -166,6 +211,7 @@ static void set_defaults(void)
     teacher = millet_teacher_options_default();
     teacher.length = 0;
     alpha = options->distil.alpha;
+    arguments.hidden_weight = options->distil.hidden_weight;
 }
 
 static const struct cli_option *const groups[] = {
@@ -186,6 +232,8 @@ const struct cli_verb cli_verb_distil = {
         "said before it is made, and the room taken. A run that was stopped goes on where it was.\n\n"
         "Of each position the most probable tokens (--top-k) are kept, and the sum of all others as one "
         "event.\n\n"
+        "With --online, or where hidden states are matched, the teachers run beside the student instead, and "
+        "speak of all tokens; they take their memory, and the time of their pass.\n\n"
         "Teachers are read as training reads models: of any type of weights, into F32. They must have the "
         "student's tokenizer.",
     .examples =
@@ -193,7 +241,10 @@ const struct cli_verb cli_verb_distil = {
         "a "
         "student\n"
         "millet distil --new shape.json --tokenizer large.gguf --teacher large.gguf --teacher other.gguf -f "
-        "text.txt -o small.gguf -n 2000 --alpha 1\ta new student, two teachers, no labels",
+        "text.txt -o small.gguf -n 2000 --alpha 1\ta new student, two teachers, no labels\n"
+        "millet distil student.gguf --teacher large.gguf --hidden 2:6 --hidden 4:12 -f text.txt -o "
+        "tuned.gguf -n 2000\tmatch two "
+        "layers as well",
     .options = groups,
     .prepare = set_defaults,
     .run = run,

@@ -325,6 +325,7 @@ static void add_evaluation(json_t *object, const millet_train_report *r)
     if (isfinite(r->evaluation_tag_loss))
         add_finite(object, "evaluation_token_loss", r->evaluation_token_loss);
     add_finite(object, "evaluation_divergence", r->evaluation_divergence);
+    add_finite(object, "evaluation_hidden", r->evaluation_hidden);
 }
 
 static void log_step(const millet_train_report *r)
@@ -340,6 +341,7 @@ static void log_step(const millet_train_report *r)
                   r->tokens_per_second, "seconds", r->seconds);
     add_finite(line, "tag_loss", r->tag_loss);
     add_finite(line, "divergence", r->divergence);
+    add_finite(line, "hidden", r->hidden);
     add_evaluation(line, r);
     char *text = line ? json_dumps(line, JSON_PRESERVE_ORDER | JSON_COMPACT) : NULL;
     json_decref(line);
@@ -360,8 +362,11 @@ static void show_step(const millet_train_report *r)
     if (!last && follow.shown > 0 && now - follow.shown < pause) return;
     follow.shown = now;
     long left = lround(r->seconds_left);
-    char evaluation[128] = "", divergence[48] = "";
-    if (isfinite(r->divergence)) snprintf(divergence, sizeof divergence, "  divergence %.4f", r->divergence);
+    char evaluation[128] = "", divergence[64] = "";
+    if (isfinite(r->hidden))
+        snprintf(divergence, sizeof divergence, "  divergence %.4f  hidden %.4f", r->divergence, r->hidden);
+    else if (isfinite(r->divergence))
+        snprintf(divergence, sizeof divergence, "  divergence %.4f", r->divergence);
     if (isfinite(r->evaluation_divergence))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f, divergence %.4f", r->evaluation_loss,
                  r->evaluation_divergence);
@@ -472,6 +477,7 @@ static int print_result(const millet_train_report *r)
                       "tokens", (json_int_t)r->tokens, "loss", number_or_null(r->loss), "seconds", r->seconds,
                       "tokens_per_second", r->tokens_per_second);
         add_finite(result, "divergence", r->divergence);
+        add_finite(result, "hidden", r->hidden);
         add_evaluation(result, r);
         return cli_print_json(result);
     }

@@ -9,8 +9,8 @@
     X(run)                                                                                                   \
     X(chat)                                                                                                  \
     X(understand)                                                                                            \
-    X(compact) X(prune) X(train) X(distil) X(eval) X(bench) X(tokenize) X(tokenizer) X(corpus) X(logits)     \
-        X(completion)
+    X(compact)                                                                                               \
+    X(prune) X(train) X(distil) X(eval) X(bench) X(tokenize) X(tokenizer) X(corpus) X(logits) X(completion)
 
 #define CLI_VERB_DECLARE(name) extern const struct cli_verb cli_verb_##name;
 CLI_VERB_LIST(CLI_VERB_DECLARE)

@@ -72,17 +72,36 @@ MILLET_API millet_status millet_teacher_inspect(const char *path, bool verify, m
 
 /* ---- A student's side ---- */
 
+/* The residual streams of a student behind its layer `student` and of a teacher behind its layer `teacher`:
+ * 0 is behind the embeddings, the number of layers before the last norm. */
+typedef struct millet_layer_match {
+    int32_t student, teacher;
+} millet_layer_match;
+
 /*
  * A member of millet_train_options. The loss of a position that a teacher has something to say about is
  * (1 - alpha) times cross-entropy plus alpha temperature^2 times the divergence of the teacher's distribution
  * from the student's, both softened by the temperature; that of others is cross-entropy.
+ *
+ * Teachers speak from files, or run beside the student. Then hidden states can be matched too: a linear map
+ * for each match, which is learnt with the student and kept in the state, but not in the output, takes the
+ * student's to the teacher's; its squared error in parts of the teacher's square, averaged over the matches
+ * (the part of the teacher's state that the student cannot tell), is added `hidden_weight` times to the loss
+ * of each position that has a target.
  */
 typedef struct millet_distillation {
     /* Files of millet_teacher_build, one for each of `data` and then of `evaluation_data`; NULL: none. */
     const char *const *outputs;
-    float alpha;       /* 0 to 1; 0.9 */
-    float temperature; /* 0.01 to 100, that of the files; 2 */
-    int32_t top_k;     /* that the files have, or will have; read by millet_train_estimate alone */
+    /* Instead of files: checkpoints, as in millet_teacher_options, 1 to 16 of them; they take their memory,
+     * and the time of their pass at every step. */
+    const char *const *teachers;
+    size_t n_teachers;
+    const millet_layer_match *hidden; /* of the first teacher; NULL: none */
+    size_t n_hidden;                  /* 0 to 64 */
+    float hidden_weight;              /* 0 to 1e6; 1 */
+    float alpha;                      /* 0 to 1; 0.9 */
+    float temperature;                /* 0.01 to 100, that of the files; 2 */
+    int32_t top_k; /* that the files have, or will have; read by millet_train_estimate alone */
 } millet_distillation;
 
 #ifdef __cplusplus

@@ -48,7 +48,8 @@ typedef struct millet_train_report {
     double loss;
     double tag_loss;   /* the mean over the step's labels alone; NAN where it had none */
     double divergence; /* mean of the teacher's softened distribution from the student's; NAN without one */
-    double z;          /* mean squared logarithm of the softmax's denominator, weighted as the loss */
+    double hidden; /* mean error of the matched hidden states, in parts of the teacher's; NAN without any */
+    double z;      /* mean squared logarithm of the softmax's denominator, weighted as the loss */
     double gradient_norm; /* before clipping */
     double rate;          /* learning rate of the step */
     uint64_t tokens;      /* positions of rows seen so far, padding and earlier runs included */
@@ -56,6 +57,7 @@ typedef struct millet_train_report {
     double evaluation_loss; /* mean on what was kept for it; NAN where it was not measured after this step */
     double evaluation_tag_loss, evaluation_token_loss; /* of its labels, and of its next tokens, apart; NAN
                                                           where it has none or was not measured */
+    double evaluation_hidden;                          /* the same of the hidden states' error */
     double evaluation_divergence; /* the same of the divergence; NAN also where the files have none */
     bool saved;                   /* the state was written after this step */
 } millet_train_report;

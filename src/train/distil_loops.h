@@ -105,16 +105,26 @@ static struct mlt_row_loss distil(const struct mlt_cross_entropy *s, const struc
     return loss;
 }
 
-static void soften(const struct mlt_cross_entropy *s, mlt_real temperature, mlt_real weight, mlt_real *x,
-                   mlt_real *out)
+static double soften(const struct mlt_cross_entropy *s, mlt_real temperature, mlt_real weight, mlt_real *x,
+                     mlt_real *out)
 {
     int64_t n = s->n_vocab;
     mlt_real factor = 1 / temperature, largest = finish_logits(s, x);
-    mlt_real shift = REAL(log_of_sum(x, n, largest, factor) - (double)(largest * factor));
-    for (int64_t i = 0; i < n; i += LANES) {
-        vreal e = exponential((load(x + i, n - i) - largest) * factor - shift);
-        store(out + i, load(out + i, n - i) + e * weight, n - i);
+    double log_sum = log_of_sum(x, n, largest, factor) - (double)(largest * factor), along = 0;
+    enum { PART = 4096 };
+    for (int64_t first = 0; first < n; first += PART) {
+        int64_t last = MLT_MIN(first + PART, n);
+        vreal part = {0};
+        for (int64_t i = first; i < last; i += LANES) {
+            vreal y = (load(x + i, last - i) - largest) * factor, p = exponential(y - REAL(log_sum));
+            for (int64_t j = last - i; j < LANES; j++)
+                p[j] = 0;
+            part += p * y;
+            store(out + i, load(out + i, last - i) + p * weight, last - i);
+        }
+        along += (double)total(part);
     }
+    return along - log_sum;
 }
 
 #endif

@@ -51,6 +51,8 @@ void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *su
     all->n_labels += sums->n_labels;
     all->divergence += sums->divergence;
     all->soft_weight += sums->soft_weight;
+    all->hidden += sums->hidden;
+    all->n_hidden += sums->n_hidden;
 }
 
 static bool is_label(const struct mlt_batch *batch, int64_t position)

@@ -20,6 +20,8 @@ struct mlt_loss_sums {
     double
         divergence; /* weighted: from the teacher, softened, over the targets that it says something about */
     double soft_weight; /* of those */
+    double hidden;      /* errors of the matched hidden states, in parts of the teacher's */
+    uint64_t n_hidden;  /* positions of those */
 };
 
 void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *sums);

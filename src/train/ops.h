@@ -178,10 +178,10 @@ struct mlt_ops {
     /* As cross_entropy, with a teacher. */
     struct mlt_row_loss (*distil)(const struct mlt_cross_entropy *loss, const struct mlt_distillation *mix,
                                   const struct mlt_soft_target *soft, mlt_real *logits, int32_t target);
-    /* out[n_vocab] += weight * softmax(logits / temperature), after logit scale and softcap; logits are
-     * changed. */
-    void (*soften)(const struct mlt_cross_entropy *how, mlt_real temperature, mlt_real weight,
-                   mlt_real *logits, mlt_real *out);
+    /* out[n_vocab] += weight * p, p = softmax(logits / temperature) after logit scale and softcap; logits are
+     * changed. Returns the sum of p ln p. */
+    double (*soften)(const struct mlt_cross_entropy *how, mlt_real temperature, mlt_real weight,
+                     mlt_real *logits, mlt_real *out);
     /* y += scale * x */
     void (*add_scaled)(mlt_real *y, const mlt_real *x, mlt_real scale, int64_t begin, int64_t end);
     /* dbias[column] += sum over rows of dy[row][column], columns [begin, end) of n */

@@ -451,6 +451,18 @@ void mlt_pass_layer(struct mlt_pass *pass, const struct mlt_batch *batch, int32_
     }
 }
 
+const float *mlt_pass_stream(const struct mlt_pass *pass, int32_t n)
+{
+    return n < pass->model->config.n_layers ? pass->state->kept[n].x : pass->state->last;
+}
+
+static void copy_stream(struct mlt_pass *pass, int32_t n, const float *stream)
+{
+    if (pass->streams && pass->streams[n])
+        memcpy(pass->streams[n], stream,
+               (size_t)(pass->tokens * pass->model->config.n_embd) * sizeof *stream);
+}
+
 millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *batch, millet_error *err)
 {
     const struct mlt_trainable *t = pass->model;
@@ -459,11 +471,13 @@ millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *ba
     struct embedding e = {pass, batch->tokens, s->kept[0].x};
     mlt_for_range(&pass->workers, pass->tokens, 16, embed_rows, &e);
     mlt_pass_drop_embedding(pass, e.x);
+    copy_stream(pass, 0, s->kept[0].x);
     const struct mlt_pass_observer *o = pass->observer;
     for (int32_t layer = 0; layer < t->config.n_layers; layer++) {
         float *out = layer + 1 < t->config.n_layers ? s->kept[layer + 1].x : s->last;
         if (o) o->before(o->context, pass, layer);
         mlt_pass_layer(pass, batch, layer, out);
+        copy_stream(pass, layer + 1, out);
         if (o) o->after(o->context, pass, layer, out);
     }
     struct mlt_norm norm =

@@ -52,6 +52,10 @@ struct mlt_pass {
     uint64_t dropout_key;
     float *hidden;   /* [tokens][n_embd] after the last norm */
     float *d_hidden; /* [tokens][n_embd] its gradient */
+    /* Of the residual stream behind layer n (0: behind the embeddings), for n of 0 .. n_layers; NULL, or NULL
+     * for an n: not wanted. */
+    float **streams;         /* [tokens][n_embd] forward writes a copy there */
+    const float **d_streams; /* [tokens][n_embd] backward adds this to the gradient */
     struct mlt_pass_state *state;
 };
 
@@ -65,6 +69,9 @@ void mlt_pass_close(struct mlt_pass **pass);
 
 /* BAD_ARGUMENT where the batch is larger than asked for at opening, or has tokens or ranges outside the
  * model's. */
+/* The residual stream behind layer n after a forward pass, where the pass has a way back. */
+const float *mlt_pass_stream(const struct mlt_pass *pass, int32_t n);
+
 millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *batch, millet_error *err);
 void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch);
 

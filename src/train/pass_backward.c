@@ -132,6 +132,14 @@ static void embed_backward(const void *argument, int64_t begin, int64_t end)
     }
 }
 
+/* What losses say about the stream behind layer n. */
+static void add_gradient(struct mlt_pass *pass, int32_t n)
+{
+    if (pass->d_streams && pass->d_streams[n])
+        mlt_pass_add(pass, pass->state->stream, pass->d_streams[n], 1,
+                     pass->tokens * pass->model->config.n_embd);
+}
+
 void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch)
 {
     const struct mlt_trainable *t = pass->model;
@@ -141,10 +149,12 @@ void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch)
     norm.dy = pass->d_hidden;
     norm.dx = s->stream;
     mlt_pass_norm_backward(pass, &norm, pass->tokens);
+    add_gradient(pass, t->config.n_layers);
     for (int32_t layer = t->config.n_layers - 1; layer >= 0; layer--) {
         if (s->options.recompute && layer < t->config.n_layers - 1) mlt_pass_layer(pass, batch, layer, NULL);
         feed_forward_backward(pass, layer);
         attention_backward(pass, batch, layer);
+        add_gradient(pass, layer);
     }
     if (t->low_rank) return; /* embeddings stay as they are */
     mlt_pass_drop_embedding(pass, s->stream);

@@ -250,7 +250,7 @@ static millet_status run_batch(struct build *b, uint64_t first, int32_t rows, mi
     MLT_TRY(mlt_teachers_forward(&b->teachers, &b->batch, err));
     for (int64_t done = 0; done < n;) {
         int64_t part = MLT_MIN(n - done, b->teachers.chunk_rows);
-        MLT_TRY(mlt_teachers_soften(&b->teachers, b->positions + done, part, b->p, err));
+        MLT_TRY(mlt_teachers_soften(&b->teachers, b->positions + done, part, b->p, NULL, err));
         mlt_for_range(&b->teachers.passes[0]->workers, part, 1, encode_rows, b);
         MLT_TRY(write_rows(b, b->positions + done, part, err));
         done += part;

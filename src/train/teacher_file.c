@@ -128,32 +128,34 @@ static millet_status verify_body(const struct mlt_teacher_file *file, millet_err
                        "the checksum is wrong: the teacher outputs are damaged");
 }
 
-static millet_status fill(struct mlt_teacher_file *file, bool verify, millet_error *err)
+millet_status mlt_teacher_file_parse(struct mlt_teacher_file *file, const uint8_t *bytes, uint64_t size,
+                                     millet_error *err)
 {
     struct mlt_teacher_header *h = &file->header;
-    if (file->map.size < sizeof *h)
+    for (int i = 0; i < (int)MLT_COUNT(file->whole); i++)
+        file->whole[i] = exp(-(double)i);
+    for (int i = 0; i < (int)MLT_COUNT(file->part); i++)
+        file->part[i] = exp(-(double)i / MLT_LEVELS_OF_NAT);
+    if (size < sizeof *h)
         return mlt_fail_at(err, MILLET_BAD_FORMAT, file->path, NULL, 0, "this is no file of teacher outputs");
-    memcpy(h, file->map.data, sizeof *h);
-    MLT_TRY(mlt_teacher_header_check(h, file->map.size, file->path, err));
+    memcpy(h, bytes, sizeof *h);
+    MLT_TRY(mlt_teacher_header_check(h, size, file->path, err));
     if (h->n_done != h->n_batch_rows)
         return mlt_fail_at(err, MILLET_BAD_FORMAT, file->path, NULL, MILLET_NO_OFFSET,
                            "the file is not finished");
-    file->index.bits = file->map.data + h->bits_at;
-    file->index.counts = (const uint64_t *)(const void *)(file->map.data + h->counts_at);
-    MLT_TRY(check_index(file, err));
-    return verify ? verify_body(file, err) : MILLET_OK;
+    file->index.bits = bytes + h->bits_at;
+    file->index.counts = (const uint64_t *)(const void *)(bytes + h->counts_at);
+    file->rows = bytes + h->rows_at;
+    return check_index(file, err);
 }
 
 millet_status mlt_teacher_file_open(const char *path, bool verify, struct mlt_teacher_file *file,
                                     millet_error *err)
 {
     *file = (struct mlt_teacher_file){.path = path};
-    for (int i = 0; i < (int)MLT_COUNT(file->whole); i++)
-        file->whole[i] = exp(-(double)i);
-    for (int i = 0; i < (int)MLT_COUNT(file->part); i++)
-        file->part[i] = exp(-(double)i / MLT_LEVELS_OF_NAT);
     MLT_TRY(mlt_file_map_open(path, &file->map, err));
-    millet_status status = fill(file, verify, err);
+    millet_status status = mlt_teacher_file_parse(file, file->map.data, file->map.size, err);
+    if (status == MILLET_OK && verify) status = verify_body(file, err);
     if (status != MILLET_OK) mlt_teacher_file_close(file);
     return status;
 }
@@ -271,7 +273,7 @@ millet_status mlt_teacher_file_read(const struct mlt_teacher_file *file, uint64_
                                     float *p, int32_t *ids, struct mlt_soft_target *out, millet_error *err)
 {
     const struct mlt_teacher_header *h = &file->header;
-    const uint8_t *at = file->map.data + h->rows_at + row * mlt_teacher_row_bytes(h);
+    const uint8_t *at = file->rows + row * mlt_teacher_row_bytes(h);
     int64_t k = (int64_t)h->top_k;
     uint64_t id_bytes = mlt_teacher_id_bytes(h);
     int64_t before = -1;

@@ -78,8 +78,14 @@ struct mlt_teacher_file {
     const char *path; /* borrowed */
     struct mlt_teacher_header header;
     struct mlt_teacher_index index;
+    const uint8_t *rows;
     double whole[32], part[MLT_LEVELS_OF_NAT]; /* e^-nats, and e^-parts of one: a level's p is a product */
 };
+
+/* Finds the parts in bytes[0 .. size) (aligned to 8) and checks header and index; does not look at the
+ * checksum of what is behind the header, nor at rows. */
+millet_status mlt_teacher_file_parse(struct mlt_teacher_file *file, const uint8_t *bytes, uint64_t size,
+                                     millet_error *err);
 
 /* A finished file only. `verify`: BAD_FORMAT where the checksum is wrong. `path` must outlive it. On failure
  * nothing is held. */

@@ -146,24 +146,42 @@ struct softening {
     const struct mlt_ops *ops;
     struct mlt_cross_entropy how;
     float *p;
+    double *entropy; /* or NULL */
 };
 
 static void soften_rows(const void *argument, int64_t begin, int64_t end)
 {
     const struct softening *s = argument;
     const struct mlt_teachers *t = s->teachers;
-    for (int64_t i = begin; i < end; i++)
-        s->ops->soften(&s->how, t->temperature, 1 / (float)t->n, t->logits + i * s->how.n_vocab,
-                       s->p + i * t->wide);
+    for (int64_t i = begin; i < end; i++) {
+        double entropy = s->ops->soften(&s->how, t->temperature, 1 / (float)t->n,
+                                        t->logits + i * s->how.n_vocab, s->p + i * t->wide);
+        if (s->entropy) s->entropy[i] = entropy;
+    }
+}
+
+/* Of the mean of several, which does not follow from theirs. */
+static void measure_rows(const void *argument, int64_t begin, int64_t end)
+{
+    const struct softening *s = argument;
+    int64_t wide = s->teachers->wide;
+    for (int64_t i = begin; i < end; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < wide; j++) {
+            double p = (double)s->p[i * wide + j];
+            if (p > 0) sum += p * log(p);
+        }
+        s->entropy[i] = sum;
+    }
 }
 
 static millet_status soften_one(struct mlt_teachers *t, size_t index, const int64_t *row, int64_t n, float *p,
-                                millet_error *err)
+                                double *entropy, millet_error *err)
 {
     struct mlt_pass *pass = t->passes[index];
     const struct mlt_trainable *model = pass->model;
     const struct mlt_config *c = &model->config;
-    struct softening s = {.teachers = t, .ops = pass->workers.ops, .p = p};
+    struct softening s = {.teachers = t, .ops = pass->workers.ops, .p = p, .entropy = entropy};
     s.how = (struct mlt_cross_entropy){
         .n_vocab = c->n_vocab, .logit_scale = c->logit_scale, .softcap = c->logit_softcap};
     for (int64_t i = 0; i < n; i++)
@@ -180,10 +198,12 @@ static millet_status soften_one(struct mlt_teachers *t, size_t index, const int6
 }
 
 millet_status mlt_teachers_soften(struct mlt_teachers *t, const int64_t *row, int64_t n, float *p,
-                                  millet_error *err)
+                                  double *entropy, millet_error *err)
 {
     memset(p, 0, (size_t)(n * t->wide) * sizeof *p);
     for (size_t i = 0; i < t->n; i++)
-        MLT_TRY(soften_one(t, i, row, n, p, err));
+        MLT_TRY(soften_one(t, i, row, n, p, entropy, err));
+    struct softening s = {.teachers = t, .p = p, .entropy = entropy};
+    if (entropy && t->n > 1) mlt_for_range(&t->passes[0]->workers, n, 1, measure_rows, &s);
     return MILLET_OK;
 }

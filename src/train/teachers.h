@@ -48,9 +48,10 @@ millet_status mlt_teachers_forward(struct mlt_teachers *teachers, const struct m
                                    millet_error *err);
 /*
  * p[i][wide] = the mean of the teachers' softened probabilities at position row[i] of the batch, i < n <=
- * chunk_rows; 0 where a teacher has fewer tokens. BAD_FORMAT where one's logits are not finite.
+ * chunk_rows; 0 where a teacher has fewer tokens. entropy[i] (unless that is NULL) = the sum of p ln p.
+ * BAD_FORMAT where one's logits are not finite.
  */
 millet_status mlt_teachers_soften(struct mlt_teachers *teachers, const int64_t *row, int64_t n, float *p,
-                                  millet_error *err);
+                                  double *entropy, millet_error *err);
 
 #endif

@@ -3,9 +3,9 @@
 
 #include "base/clock.h"
 #include "import/open_any.h"
-#include "train/distil.h"
 #include "train/shape.h"
 #include "train/storage.h"
+#include "train/teaching.h"
 #include "train/token_mask.h"
 #include "train/trainer.h"
 #include "train/training_data.h"
@@ -17,20 +17,21 @@
 
 millet_train_options millet_train_options_default(void)
 {
-    return (millet_train_options){.rows = 8,
-                                  .length = 256,
-                                  .accumulate = 1,
-                                  .rate = 3e-4f,
-                                  .final_rate = 0.1f,
-                                  .beta1 = 0.9f,
-                                  .beta2 = 0.95f,
-                                  .epsilon = 1e-8f,
-                                  .weight_decay = 0.1f,
-                                  .momentum = 0.95f,
-                                  .clip = 1,
-                                  .tag_weight = 1,
-                                  .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32},
-                                  .seed = 1};
+    return (millet_train_options){
+        .rows = 8,
+        .length = 256,
+        .accumulate = 1,
+        .rate = 3e-4f,
+        .final_rate = 0.1f,
+        .beta1 = 0.9f,
+        .beta2 = 0.95f,
+        .epsilon = 1e-8f,
+        .weight_decay = 0.1f,
+        .momentum = 0.95f,
+        .clip = 1,
+        .tag_weight = 1,
+        .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32, .hidden_weight = 1},
+        .seed = 1};
 }
 
 /* A run of millet_train. */
@@ -42,7 +43,7 @@ struct run {
     struct mlt_trainer trainer;
     struct mlt_training_data data;
     struct mlt_token_mask mask; /* of tokens to learn from, where there is any */
-    struct mlt_distil distil;
+    struct mlt_teaching teaching;
     struct mlt_training_state state;
     uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
     double started;
@@ -71,6 +72,9 @@ static millet_status check_adapter(const millet_train_options *o, millet_error *
     if (!between(o->lora_alpha, 0, 1e6f))
         return wrong(err, "lora_alpha", "0 (twice the rank) to 1000000 is possible");
     if (o->storage > MILLET_STORE_BF16) return wrong(err, "storage", "adapters are stored as F32 or BF16");
+    if (o->distil.n_hidden)
+        return wrong(err, "distil.hidden",
+                     "hidden states are matched by training the whole model, not an adapter");
     return MILLET_OK;
 }
 
@@ -98,7 +102,7 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     MLT_TRY(check_adapter(o, err));
     if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
         return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
-    return mlt_distil_check(o, err);
+    return mlt_teaching_check(o, err);
 }
 
 static millet_status check_data(const millet_train_options *o, millet_error *err)
@@ -163,14 +167,22 @@ static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *e
     struct mlt_checkpoint *checkpoint = NULL;
     if (r->options.lora_rank) return open_adapter(r, stored, err);
     MLT_TRY(open_checkpoint(r, r->options.resume && stored != MLT_DTYPE_LIMIT, &checkpoint, err));
-    return mlt_trainable_open(&r->allocator, checkpoint, stored, &r->model, err);
+    /* A teacher that runs beside the student decides on matrices that are learnt with it. */
+    millet_status status = mlt_teaching_start(&r->allocator, &r->options, checkpoint,
+                                              stored == MLT_DTYPE_LIMIT, &r->teaching, err);
+    if (status != MILLET_OK) {
+        mlt_checkpoint_close(&checkpoint);
+        return status;
+    }
+    return mlt_trainable_open_with(&r->allocator, checkpoint, stored, r->teaching.maps, r->teaching.n_maps,
+                                   &r->model, err);
 }
 
 static void close_run(struct run *r)
 {
     mlt_trainer_close(&r->trainer);
     mlt_token_mask_close(&r->mask);
-    mlt_distil_close(&r->distil);
+    mlt_teaching_close(&r->teaching);
     mlt_training_data_close(&r->data);
     mlt_trainable_close(&r->model);
     mlt_text_release(&r->settings);
@@ -207,7 +219,7 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
                                     .optimizer = mlt_optimizer_bytes(t, o->optimizer)};
     MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
     memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)o->rows * o->length);
-    MLT_TRY(mlt_distil_bytes(o, &t->config, &memory->distillation, err));
+    MLT_TRY(mlt_teaching_bytes(&r->teaching, t, &memory->distillation, err));
     if (t->low_rank)
         memory->weights += (uint64_t)(t->low_rank->n_values + t->low_rank->n_decoded) * sizeof(float);
     memory->total =
@@ -252,15 +264,15 @@ static millet_status open_run(struct run *r, millet_error *err)
                                     o->mask_predict, o->seed, &r->mask, err));
         source = mlt_token_mask_source(&r->mask);
     }
-    MLT_TRY(mlt_distil_open(&r->allocator, o, &r->data, &r->model->config, &r->distil, err));
+    MLT_TRY(mlt_teaching_open(&r->teaching, &r->data, r->model, err));
     MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, source, &r->trainer, err));
-    if (r->distil.labels.context) MLT_TRY(mlt_trainer_teach(&r->trainer, &r->distil.labels, err));
+    if (r->teaching.labels.context) MLT_TRY(mlt_trainer_teach(&r->trainer, &r->teaching, err));
     MLT_TRY(mlt_training_settings(o, &r->settings, err));
     if (r->model->low_rank)
         MLT_TRY(mlt_text_printf(&r->settings, err, "base=%016llx\n",
                                 (unsigned long long)r->model->low_rank->checksum));
     MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
-    MLT_TRY(mlt_distil_describe(&r->distil, o, &r->settings, err));
+    MLT_TRY(mlt_teaching_describe(&r->teaching, &r->settings, err));
     if (!o->resume) {
         mlt_trainable_set_exact(r->model, o->quantize_after > 0);
         return MILLET_OK;
@@ -301,6 +313,7 @@ static millet_status train_step(struct run *r, millet_error *err)
     r->report.loss = result.loss;
     r->report.tag_loss = result.label_loss;
     r->report.divergence = result.divergence;
+    r->report.hidden = result.hidden;
     r->report.z = result.z;
     r->report.gradient_norm = result.gradient_norm;
     r->report.rate = result.rate;
@@ -331,6 +344,7 @@ static millet_status evaluate(struct run *r, millet_error *err)
     report->evaluation_tag_loss = sums.n_labels ? sums.label_nll / (double)sums.n_labels : (double)NAN;
     report->evaluation_token_loss = n_next ? next_nll / (double)n_next : (double)NAN;
     report->evaluation_divergence = sums.soft_weight > 0 ? sums.divergence / sums.soft_weight : (double)NAN;
+    report->evaluation_hidden = sums.n_hidden ? sums.hidden / (double)sums.n_hidden : (double)NAN;
     return MILLET_OK;
 }
 
@@ -372,7 +386,7 @@ static void fill_report(struct run *r)
 static void forget_evaluation(struct run *r)
 {
     millet_train_report *report = &r->report;
-    report->evaluation_loss = report->evaluation_divergence = (double)NAN;
+    report->evaluation_loss = report->evaluation_divergence = report->evaluation_hidden = (double)NAN;
     report->evaluation_tag_loss = report->evaluation_token_loss = (double)NAN;
 }
 
@@ -381,7 +395,7 @@ static millet_status train(struct run *r, millet_error *err)
     const millet_train_options *o = &r->options;
     r->started = mlt_clock_seconds();
     r->first_step = r->state.step;
-    r->report.loss = r->report.tag_loss = r->report.divergence = r->report.z =
+    r->report.loss = r->report.tag_loss = r->report.divergence = r->report.hidden = r->report.z =
         (double)NAN; /* where all is done already */
     forget_evaluation(r);
     fill_report(r);

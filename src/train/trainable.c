@@ -6,6 +6,7 @@
  */
 #include "train/trainable.h"
 
+#include "base/random.h"
 #include "corpus/checksum.h"
 #include "format/adapter_file.h"
 #include "format/gguf_write.h"
@@ -111,17 +112,11 @@ static millet_status freeze(struct finder *f, const char *suffix, struct mlt_par
 }
 
 /* Makes the tensor a parameter. */
-static millet_status take(struct finder *f, const char *suffix, enum need need, enum mlt_parameter_kind kind,
-                          int64_t rows, int64_t columns, struct mlt_slice *out)
+static millet_status take_tensor(struct finder *f, const char *suffix, const struct mlt_tensor *tensor,
+                                 enum mlt_parameter_kind kind, int64_t rows, int64_t columns,
+                                 struct mlt_slice *out)
 {
     struct mlt_trainable *t = f->t;
-    const struct mlt_tensor *tensor = find(f, suffix);
-    *out = absent;
-    if (!tensor) {
-        if (need == OPTIONAL) return MILLET_OK;
-        return mlt_fail_at(f->err, MILLET_NOT_FOUND, t->checkpoint->path, f->name, MILLET_NO_OFFSET,
-                           "the tensor does not exist; the architecture %s needs it", t->config.architecture);
-    }
     if (tensor->ne[0] != columns || tensor->ne[1] != rows || tensor->ne[2] != 1 || tensor->ne[3] != 1)
         return mlt_fail_at(f->err, MILLET_BAD_FORMAT, tensor->file, f->name, tensor->offset,
                            "the dimensions are %lld x %lld x %lld x %lld; metadata ask for %lld x %lld",
@@ -134,6 +129,17 @@ static millet_status take(struct finder *f, const char *suffix, enum need need, 
     if (t->low_rank) return freeze(f, suffix, parameter, out);
     *out = (struct mlt_slice){.offset = t->n_values, .rows = rows, .columns = columns};
     return add_trained(f, parameter);
+}
+
+static millet_status take(struct finder *f, const char *suffix, enum need need, enum mlt_parameter_kind kind,
+                          int64_t rows, int64_t columns, struct mlt_slice *out)
+{
+    const struct mlt_tensor *tensor = find(f, suffix);
+    *out = absent;
+    if (tensor) return take_tensor(f, suffix, tensor, kind, rows, columns, out);
+    if (need == OPTIONAL) return MILLET_OK;
+    return mlt_fail_at(f->err, MILLET_NOT_FOUND, f->t->checkpoint->path, f->name, MILLET_NO_OFFSET,
+                       "the tensor does not exist; the architecture %s needs it", f->t->config.architecture);
 }
 
 static millet_status vector(struct finder *f, const char *suffix, enum need need, int64_t n,
@@ -268,6 +274,59 @@ static millet_status find_all(struct finder *f)
     return vector(f, "output.bias", OPTIONAL, c->n_vocab, &t->output_bias);
 }
 
+/* ---- Added matrices ---- */
+
+enum { ADDED_NAME_BYTES = 64 };
+static const char added_prefix[] = "train.map.";
+
+bool mlt_parameter_is_added(const struct mlt_parameter *p)
+{
+    return strncmp(p->tensor->name.data, added_prefix, sizeof added_prefix - 1) == 0;
+}
+
+static millet_status make_map_rows(const struct mlt_tensor *tensor, uint64_t row, uint64_t rows, void *out,
+                                   millet_error *err)
+{
+    float *values = out, spread = 1 / sqrtf((float)tensor->ne[0]);
+    (void)err;
+    for (uint64_t r = row; r < row + rows; r++) {
+        struct mlt_random random;
+        mlt_random_seed(&random, r);
+        for (int64_t i = 0; i < tensor->ne[0]; i++)
+            *values++ = tensor->ne[0] == tensor->ne[1] ? (float)(i == (int64_t)r)
+                                                       : spread * mlt_random_normal(&random);
+    }
+    return MILLET_OK;
+}
+
+static millet_status add_matrix(struct finder *f, struct mlt_added_matrix *added)
+{
+    struct mlt_trainable *t = f->t;
+    char name[ADDED_NAME_BYTES];
+    int n = snprintf(name, sizeof name, "%s%s", added_prefix, added->name);
+    const struct mlt_tensor *there = mlt_checkpoint_tensor(t->checkpoint, name);
+    uint64_t n_weights = t->n_weights;
+    if (!there) {
+        struct mlt_tensor *tensor = mlt_arena_alloc(&t->arena, 1, sizeof *tensor, f->err);
+        char *copy = mlt_arena_text(&t->arena, name, (size_t)n, f->err);
+        if (!tensor || !copy) return MILLET_NO_MEMORY;
+        *tensor = (struct mlt_tensor){.name = {copy, (size_t)n},
+                                      .dtype = MLT_F32,
+                                      .n_dims = 2,
+                                      .ne = {added->columns, added->rows, 1, 1},
+                                      .row_bytes = (uint64_t)added->columns * sizeof(float),
+                                      .rows = (uint64_t)added->rows,
+                                      .file = t->checkpoint->path,
+                                      .read = make_map_rows};
+        tensor->bytes = tensor->row_bytes * tensor->rows;
+        there = tensor;
+    }
+    snprintf(f->name, sizeof f->name, "%s", name);
+    MLT_TRY(take_tensor(f, "", there, MLT_PARAMETER_MATRIX, added->rows, added->columns, &added->slice));
+    t->n_weights = n_weights; /* they are not the model's */
+    return MILLET_OK;
+}
+
 /* ---- Reading ---- */
 
 /* `out` NULL: they are only checked. Adds the bytes to *checksum. */
@@ -363,7 +422,9 @@ static millet_status read_weights(struct mlt_trainable *t, mlt_dtype stored, boo
     size_t n = (size_t)t->n_values;
     uint64_t checksum = MLT_CHECKSUM_START;
     for (size_t i = 0; i < t->n_parameters; i++)
-        t->parameters[i].stored = mlt_storage_choose(&t->parameters[i], stored);
+        t->parameters[i].stored = mlt_parameter_is_added(&t->parameters[i])
+                                      ? MLT_F32
+                                      : mlt_storage_choose(&t->parameters[i], stored);
     t->master = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
     if (!frozen) t->gradient = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
     t->weights = stored == MLT_F32 ? t->master : mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
@@ -379,7 +440,15 @@ static millet_status read_weights(struct mlt_trainable *t, mlt_dtype stored, boo
     return MILLET_OK;
 }
 
-static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, bool frozen, millet_error *err)
+/* How a model is opened. */
+struct opening {
+    mlt_dtype stored; /* MLT_DTYPE_LIMIT: without weights */
+    bool frozen;
+    struct mlt_added_matrix *added;
+    size_t n_added;
+};
+
+static millet_status fill(struct mlt_trainable *t, const struct opening *how, millet_error *err)
 {
     const struct mlt_checkpoint *checkpoint = t->checkpoint;
     struct finder f = {.t = t, .err = err, .layer = -1};
@@ -389,15 +458,17 @@ static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, bool frozen
                            "models with experts cannot be trained yet");
     MLT_TRY(find_all(&f));
     MLT_TRY(read_divisors(&f));
+    for (size_t i = 0; i < how->n_added; i++)
+        MLT_TRY(add_matrix(&f, &how->added[i]));
     if (t->n_parameters == 0)
         return mlt_fail_at(err, MILLET_BAD_ARGUMENT, checkpoint->path, "lora_targets", MILLET_NO_OFFSET,
                            "the model has none of the matrices that are to have an adapter");
-    return stored == MLT_DTYPE_LIMIT ? MILLET_OK : read_weights(t, stored, frozen, err);
+    return how->stored == MLT_DTYPE_LIMIT ? MILLET_OK : read_weights(t, how->stored, how->frozen, err);
 }
 
 /* `low_rank`, with its saved checkpoint, belongs to the model from here on; NULL: the model is trained. */
 static millet_status open_with(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
-                               struct mlt_low_rank_training *low_rank, mlt_dtype stored, bool frozen,
+                               struct mlt_low_rank_training *low_rank, const struct opening *how,
                                struct mlt_trainable **out, millet_error *err)
 {
     struct mlt_trainable *t = mlt_alloc_zero(allocator, 1, sizeof *t, err);
@@ -411,7 +482,7 @@ static millet_status open_with(const millet_allocator *allocator, struct mlt_che
     t->checkpoint = checkpoint;
     t->low_rank = low_rank;
     mlt_arena_init(&t->arena, allocator);
-    millet_status status = fill(t, stored, frozen, err);
+    millet_status status = fill(t, how, err);
     if (status != MILLET_OK) {
         mlt_error_in_file(err, checkpoint->path);
         mlt_trainable_close(&t);
@@ -425,14 +496,25 @@ millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_c
                                  mlt_dtype stored, struct mlt_trainable **out, millet_error *err)
 {
     *out = NULL;
-    return open_with(allocator, checkpoint, NULL, stored, false, out, err);
+    const struct opening how = {.stored = stored};
+    return open_with(allocator, checkpoint, NULL, &how, out, err);
+}
+
+millet_status mlt_trainable_open_with(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                      mlt_dtype stored, struct mlt_added_matrix *added, size_t n_added,
+                                      struct mlt_trainable **out, millet_error *err)
+{
+    *out = NULL;
+    const struct opening how = {.stored = stored, .added = added, .n_added = n_added};
+    return open_with(allocator, checkpoint, NULL, &how, out, err);
 }
 
 millet_status mlt_trainable_open_frozen(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
                                         struct mlt_trainable **out, millet_error *err)
 {
     *out = NULL;
-    return open_with(allocator, checkpoint, NULL, MLT_F32, true, out, err);
+    const struct opening how = {.stored = MLT_F32, .frozen = true};
+    return open_with(allocator, checkpoint, NULL, &how, out, err);
 }
 
 millet_status mlt_trainable_open_adapter(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
@@ -449,7 +531,8 @@ millet_status mlt_trainable_open_adapter(const millet_allocator *allocator, stru
     }
     low->options = *options;
     low->saved = saved;
-    return open_with(allocator, checkpoint, low, stored, false, out, err);
+    const struct opening how = {.stored = stored};
+    return open_with(allocator, checkpoint, low, &how, out, err);
 }
 
 const struct mlt_checkpoint *mlt_trainable_saved(const struct mlt_trainable *t)
@@ -603,6 +686,7 @@ static millet_status plan_file(struct plan *p, mlt_dtype dtype, const struct mlt
     for (size_t i = 0; i < from->n_tensors; i++) {
         const struct mlt_tensor *tensor = &from->tensors[i];
         const struct mlt_parameter *parameter = parameter_of(p->t, tensor);
+        if (of_training(&tensor->name)) continue;
         if (parameter)
             add_tensor(p, tensor, mlt_storage_choose(parameter, dtype), p->t->master + parameter->offset);
         else if (!of_training(&tensor->name))

@@ -67,6 +67,24 @@ struct mlt_trainable {
  */
 millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
                                  mlt_dtype stored, struct mlt_trainable **out, millet_error *err);
+/*
+ * Matrices that are trained beside the model, and are no part of it: they stay in the state
+ * ("train.map.NAME"), from which they are taken where the checkpoint has them, and are left out of the
+ * output.
+ */
+struct mlt_added_matrix {
+    const char *name;
+    int64_t rows, columns;
+    struct mlt_slice slice; /* set by opening */
+};
+
+/* As mlt_trainable_open, with added matrices: at the beginning the unit matrix where it is square, else
+ * random with deviation 1 / sqrt(columns). */
+millet_status mlt_trainable_open_with(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                      mlt_dtype stored, struct mlt_added_matrix *added, size_t n_added,
+                                      struct mlt_trainable **out, millet_error *err);
+/* Whether a parameter is an added matrix. */
+bool mlt_parameter_is_added(const struct mlt_parameter *parameter);
 /* The same to be read only, as a teacher is: there is no gradient, which is NULL. */
 millet_status mlt_trainable_open_frozen(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
                                         struct mlt_trainable **out, millet_error *err);

@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include "corpus/permutation.h"
+#include "train/teaching.h"
 
 #include <math.h>
 #include <string.h>
@@ -45,12 +46,14 @@ millet_status mlt_trainer_open(const millet_allocator *allocator, struct mlt_tra
     return MILLET_OK;
 }
 
-millet_status mlt_trainer_teach(struct mlt_trainer *t, const struct mlt_soft_labels *labels,
-                                millet_error *err)
+millet_status mlt_trainer_teach(struct mlt_trainer *t, struct mlt_teaching *teaching, millet_error *err)
 {
     const millet_train_options *o = t->options;
     struct mlt_distillation mix = {o->distil.alpha, o->distil.temperature};
-    MLT_TRY(mlt_cross_entropy_teach(&t->loss, labels, &mix, err));
+    MLT_TRY(mlt_cross_entropy_teach(&t->loss, &teaching->labels, &mix, err));
+    t->teaching = teaching;
+    t->pass->d_streams = teaching->d_streams;
+    if (!teaching->files) return MILLET_OK; /* no need to know where positions come from */
     size_t tokens = (size_t)o->rows * (size_t)o->length;
     t->batch.source = mlt_alloc(&t->allocator, tokens, sizeof *t->batch.source, err);
     return t->batch.source ? MILLET_OK : MILLET_NO_MEMORY;
@@ -74,6 +77,17 @@ static millet_status not_finite(const char *what, uint64_t step, double value, m
                     (unsigned long long)step + 1, value);
 }
 
+/* Forward, and every loss of a batch. */
+static millet_status run_losses(struct mlt_trainer *t, const struct mlt_batch *batch, bool backward,
+                                float scale, struct mlt_loss_sums *sums, millet_error *err)
+{
+    if (t->teaching) MLT_TRY(mlt_teaching_begin(t->teaching, batch, err));
+    MLT_TRY(mlt_pass_forward(t->pass, batch, err));
+    MLT_TRY(t->loss.run(t->loss.context, t->pass, batch, backward, scale, sums, err));
+    if (t->teaching) mlt_teaching_match(t->teaching, t->pass, batch, backward, scale, sums);
+    return MILLET_OK;
+}
+
 millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_step_result *result,
                                millet_error *err)
 {
@@ -87,15 +101,14 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
         MLT_TRY(t->source.fill(t->source.context, number, &t->batch, err));
         t->pass->dropout = o->dropout;
         t->pass->dropout_key = mlt_mix64(mlt_mix64(o->seed ^ UINT64_C(0x64726F70)) + number); /* "drop" */
-        MLT_TRY(mlt_pass_forward(t->pass, &t->batch, err));
-        MLT_TRY(t->loss.run(t->loss.context, t->pass, &t->batch, true, (float)(1 / tokens), &sums, err));
+        MLT_TRY(run_losses(t, &t->batch, true, (float)(1 / tokens), &sums, err));
         mlt_pass_backward(t->pass, &t->batch);
         mlt_loss_sums_add(&all, &sums);
     }
     result->rate = mlt_learning_rate(o, step);
     result->label_loss = all.n_labels ? all.label_nll / (double)all.n_labels : (double)NAN;
     if (!(all.weight > 0)) { /* rows of nothing but a long prompt, say */
-        result->loss = result->z = result->divergence = (double)NAN;
+        result->loss = result->z = result->divergence = result->hidden = (double)NAN;
         result->gradient_norm = 0;
         return MILLET_OK;
     }
@@ -106,6 +119,7 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     result->divergence = all.soft_weight > 0 ? all.divergence / all.soft_weight : (double)NAN;
     if (all.soft_weight > 0 && !isfinite(result->divergence))
         return not_finite("the divergence", step, result->divergence, err);
+    result->hidden = all.n_hidden ? all.hidden / (double)all.n_hidden : (double)NAN;
     if (!isfinite(result->loss)) return not_finite("the loss", step, result->loss, err);
     result->gradient_norm = mlt_optimizer_gradient_norm(&t->optimizer, &t->pass->workers) * scale;
     if (!isfinite(result->gradient_norm))
@@ -121,8 +135,7 @@ millet_status mlt_trainer_measure(struct mlt_trainer *t, const struct mlt_batch 
 {
     struct mlt_loss_sums now;
     t->pass->dropout = 0;
-    MLT_TRY(mlt_pass_forward(t->pass, batch, err));
-    MLT_TRY(t->loss.run(t->loss.context, t->pass, batch, false, 1, &now, err));
+    MLT_TRY(run_losses(t, batch, false, 1, &now, err));
     mlt_loss_sums_add(sums, &now);
     return MILLET_OK;
 }

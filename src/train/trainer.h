@@ -9,12 +9,15 @@
 #include "train/loss.h"
 #include "train/optimizer.h"
 
+struct mlt_teaching;
+
 struct mlt_trainer {
     millet_allocator allocator;
     const millet_train_options *options;
     struct mlt_trainable *model;
     struct mlt_pass *pass;
     struct mlt_loss_stage loss;
+    struct mlt_teaching *teaching; /* NULL: none */
     struct mlt_optimizer optimizer;
     struct mlt_batch_source source;
     struct mlt_batch batch; /* room for one batch */
@@ -24,6 +27,7 @@ struct mlt_step_result {
     double loss;       /* weighted mean of -ln p over the targets; NAN where there were none */
     double label_loss; /* mean over the labels alone */
     double divergence; /* from the teacher; NAN where there is none */
+    double hidden;     /* error of the matched states; NAN where there are none */
     double z, gradient_norm, rate;
 };
 
@@ -35,8 +39,8 @@ struct mlt_pass_options mlt_trainer_pass_options(const millet_train_options *opt
 millet_status mlt_trainer_open(const millet_allocator *allocator, struct mlt_trainable *model,
                                const millet_train_options *options, struct mlt_batch_source source,
                                struct mlt_trainer *out, millet_error *err);
-/* A teacher for the trainer, before its first step; the labels must outlive it. */
-millet_status mlt_trainer_teach(struct mlt_trainer *trainer, const struct mlt_soft_labels *labels,
+/* A teacher for the trainer, before its first step; it must outlive it. */
+millet_status mlt_trainer_teach(struct mlt_trainer *trainer, struct mlt_teaching *teaching,
                                 millet_error *err);
 void mlt_trainer_close(struct mlt_trainer *trainer);
 

@@ -117,12 +117,14 @@ millet_status mlt_training_state_write(const struct mlt_optimizer *o, const stru
     struct mlt_extras extras = {.metas = metas, .n_metas = MLT_COUNT(metas)};
     struct mlt_arena arena;
     mlt_arena_init(&arena, &o->allocator);
-    struct mlt_extra_tensor *tensors = mlt_arena_alloc(&arena, 2 * t->n_parameters, sizeof *tensors, err);
-    char(*names)[NAME_BYTES] = mlt_arena_alloc(&arena, 2 * t->n_parameters, sizeof *names, err);
+    struct mlt_extra_tensor *tensors = mlt_arena_alloc(&arena, 3 * t->n_parameters, sizeof *tensors, err);
+    char(*names)[NAME_BYTES] = mlt_arena_alloc(&arena, 3 * t->n_parameters, sizeof *names, err);
     millet_status status = tensors && names ? MILLET_OK : MILLET_NO_MEMORY;
     for (size_t i = 0; status == MILLET_OK && i < t->n_parameters; i++) {
         const struct mlt_parameter *p = &t->parameters[i];
         size_t at = extras.n_tensors;
+        if (mlt_parameter_is_added(p)) /* the model's own are there in any case */
+            tensors[at++] = (struct mlt_extra_tensor){.tensor = *p->tensor, .values = t->master + p->offset};
         add_moment(&tensors[at], names[at], "mean", p->tensor, o->mean + p->offset);
         extras.n_tensors = ++at;
         if (o->square_at[i] < 0) continue;

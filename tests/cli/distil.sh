@@ -64,6 +64,24 @@ run 0 $MILLET distil --new shape.json --tokenizer teacher.gguf $common --eval-da
 json evaluation_divergence > /dev/null || fail 'no divergence of the evaluation'
 run 0 $MILLET run c.gguf -p abc -n 4
 
+# Teachers beside the student, and hidden states.
+run 0 $MILLET distil student.gguf $common --online -o e.gguf -n 3
+contains err 'divergence'
+[ -e e.teacher ] && fail 'a file although --online'
+run 0 $MILLET distil student.gguf $common --hidden 1:2 --hidden 2:3 --hidden-weight 0.5 -o f.gguf -n 3 --json
+json hidden > /dev/null || fail 'no error of hidden states'
+run 0 $MILLET distil student.gguf $common --hidden 1:2 --memory --json
+[ "$(json distillation)" -gt 100000 ] || fail 'memory of a teacher beside the student'
+run 0 $MILLET inspect f.gguf --tensors
+grep -q train.map out && fail 'maps in the output'
+run 0 $MILLET inspect f.gguf.state --tensors
+contains out 'train.map.hidden.1'
+run 1 $MILLET distil student.gguf $common --hidden 3:1 -o x.gguf -n 3
+contains err 'layer 3 of the student'
+run 2 $MILLET distil student.gguf $common --hidden 3 -o x.gguf -n 3
+run 2 $MILLET distil student.gguf $common --hidden 1:2x -o x.gguf -n 3
+run 2 $MILLET distil student.gguf $common --online --prepare -o x.gguf
+
 # A damaged file is made again, what is no such file too.
 printf 'x' | dd of=text.txt.teacher bs=1 seek=400 conv=notrunc 2> /dev/null
 run 0 $MILLET distil student.gguf $common -o a.gguf --prepare

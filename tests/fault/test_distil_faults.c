@@ -292,15 +292,27 @@ static void two_at_a_time(void **state)
     teach();
 }
 
+/* No files, and hidden states. */
+static void beside_the_student(void)
+{
+    static const millet_layer_match matches[] = {{0, 1}, {1, 1}};
+    options.distil.outputs = NULL;
+    options.distil.teachers = teachers;
+    options.distil.n_teachers = 1;
+    options.distil.hidden = matches;
+    options.distil.n_hidden = 2;
+}
+
 static void a_student_is_killed(void **state)
 {
     (void)state;
     teach();
-    for (int form = 0; form < 2; form++) {
+    for (int form = 0; form < 3; form++) {
         options.resume = false;
         options.restart = true;
-        options.distil.alpha = form ? 1 : 0.5f;
-        options.accumulate = form + 1;
+        options.distil.alpha = form == 1 ? 1 : 0.5f;
+        options.accumulate = form == 1 ? 2 : 1;
+        if (form == 2) beside_the_student();
         seen.kill_at = 0;
         train();
         struct file_bytes whole = file_read(output);
@@ -347,15 +359,18 @@ static void every_allocation(void **state)
     }
     counting_allocator_init(&counting);
     teach();
-    counting_allocator_init(&counting);
-    train();
-    assert_int_equal(counting.live, 0);
-    calls = counting.calls;
-    for (long long i = 0; i < calls; i++) {
+    for (int form = 0; form < 2; form++) {
+        if (form) beside_the_student();
         counting_allocator_init(&counting);
-        counting.fail_at = i;
-        assert_int_equal(millet_train(&options, NULL, NULL), MILLET_NO_MEMORY);
+        train();
         assert_int_equal(counting.live, 0);
+        calls = counting.calls;
+        for (long long i = 0; i < calls; i++) {
+            counting_allocator_init(&counting);
+            counting.fail_at = i;
+            assert_int_equal(millet_train(&options, NULL, NULL), MILLET_NO_MEMORY);
+            assert_int_equal(counting.live, 0);
+        }
     }
 }
 
@@ -365,10 +380,11 @@ static void memory_is_known(void **state)
     (void)state;
     struct counting_allocator counting;
     millet_error err;
-    for (int form = 0; form < 2; form++) {
+    for (int form = 0; form < 3; form++) {
         millet_train_memory memory;
         teaching.top_k = options.distil.top_k = form ? 0 : 5;
         teach();
+        if (form == 2) beside_the_student();
         counting_allocator_init(&counting);
         options.allocator = &counting.allocator;
         options.restart = true;

@@ -324,6 +324,51 @@ static void test_order_and_epochs(void **state)
     free(c.tokens);
 }
 
+/* Every position says which token of which part it is; padding, that it is none. */
+static void test_sources(void **state)
+{
+    (void)state;
+    enum { LENGTH = 24, ROWS = 4 };
+    millet_cache *caches[2] = {make_cache("a.tokens", 90, 50, 0, true, true, false, 5),
+                               make_cache("b.tokens", 60, 30, 0, false, false, false, 6)};
+    const millet_mixture_part parts[] = {{.cache = caches[0]}, {.cache = caches[1]}};
+    millet_batch_options options = millet_batch_options_default();
+    millet_batches *batches;
+    uint64_t source[ROWS * LENGTH], n_padding = 0, of_part[2] = {0};
+    struct batch b = batch_new(ROWS * LENGTH);
+    struct mlt_batch batch = {.rows = ROWS,
+                              .length = LENGTH,
+                              .tokens = b.tokens,
+                              .targets = b.targets,
+                              .begin = b.begin,
+                              .end = b.end,
+                              .source = source};
+    options.length = LENGTH;
+    assert_int_equal(millet_batches_open(parts, 2, &options, &batches, NULL), MILLET_OK);
+    for (uint64_t step = 0; step < 40; step++) {
+        assert_int_equal(mlt_batches_fill(batches, step, &batch, NULL), MILLET_OK);
+        for (int32_t i = 0; i < ROWS * LENGTH; i++) {
+            if (source[i] == MLT_NO_SOURCE) {
+                assert_int_equal(b.targets[i], MLT_NO_TARGET);
+                assert_int_equal(b.begin[i], i % LENGTH);
+                n_padding++;
+                continue;
+            }
+            uint64_t part = mlt_source_part(source[i]), number = mlt_source_token(source[i]);
+            assert_in_range(part, 0, 1);
+            of_part[part]++;
+            assert_int_equal(b.tokens[i], millet_cache_token(caches[part], number, NULL));
+            if (b.targets[i] >= 0)
+                assert_int_equal(b.targets[i], millet_cache_token(caches[part], number + 1, NULL));
+        }
+    }
+    assert_true(n_padding > 0 && of_part[0] > 100 && of_part[1] > 100);
+    millet_batches_close(&batches);
+    for (int i = 0; i < 2; i++)
+        millet_cache_close(&caches[i]);
+    free(b.tokens);
+}
+
 /* The rows of all ranks together are those of one process with as many rows. */
 static void test_ranks(void **state)
 {
@@ -487,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_best_fit_is_tight),
         cmocka_unit_test(test_order_and_epochs),
         cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_sources),
         cmocka_unit_test(test_mixture),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_tokens_outside),

@@ -703,6 +703,71 @@ static void a_mixture_of_both(void **state)
     assert_true(mixed.evaluation_divergence < labels.evaluation_divergence);
 }
 
+/* Teachers beside the student say the same as a file of all tokens, but for its 16 bits. */
+static void beside_the_student(void **state)
+{
+    for (int form = 0; form < 2; form++) {
+        each(state);
+        teaching.top_k = 0;
+        if (form) teaching.teachers = two_teachers(), teaching.n_teachers = 2;
+        teach(0);
+        teach(1);
+        options.holdout = 4;
+        millet_train_report from_files = learn(0.7f, 20);
+        options.distil.outputs = NULL;
+        options.distil.teachers = teaching.teachers;
+        options.distil.n_teachers = teaching.n_teachers;
+        millet_train_report beside = learn(0.7f, 20);
+        double a = from_files.divergence, b = beside.divergence;
+        if (fabs(a - b) > 2e-3 * a) fail_msg("divergence %.9g from files, %.9g beside the student", a, b);
+        a = from_files.evaluation_divergence, b = beside.evaluation_divergence;
+        if (fabs(a - b) > 2e-3 * a) fail_msg("evaluation %.9g from files, %.9g beside the student", a, b);
+        assert_true(fabs(from_files.evaluation_loss - beside.evaluation_loss) <
+                    1e-3 * beside.evaluation_loss);
+    }
+}
+
+static uint64_t count_maps(const char *path)
+{
+    struct file_bytes bytes = file_read(path);
+    static const char name[] = "train.map.hidden.";
+    uint64_t count = 0;
+    for (size_t i = 0; i + sizeof name < bytes.size; i++)
+        count += memcmp(bytes.data + i, name, sizeof name - 1) == 0;
+    bytes_free(&bytes);
+    return count;
+}
+
+/* Matched states: the error falls, on what is held out too; the maps stay in the state. */
+static void hidden_states_come_nearer(void **state)
+{
+    (void)state;
+    static const millet_layer_match matches[] = {{0, 0}, {1, 3}};
+    char saved[600];
+    snprintf(saved, sizeof saved, "%s.state", output);
+    options.holdout = 4;
+    options.distil.outputs = NULL;
+    options.distil.teachers = one_teacher();
+    options.distil.n_teachers = 1;
+    options.distil.hidden = matches;
+    options.distil.n_hidden = 2;
+    millet_train_report before = learn(0.5f, 1), after = learn(0.5f, 60);
+    assert_true(after.hidden < 0.7 * before.hidden);
+    assert_true(after.evaluation_hidden < 0.7 * before.evaluation_hidden);
+    assert_int_equal(count_maps(output), 0);
+    assert_int_equal(count_maps(saved), 6); /* the two, and their moments */
+    /* A state goes on with its own matches; those of others are refused. */
+    options.restart = false;
+    options.resume = true;
+    options.distil.n_hidden = 1;
+    expect_refusal("hidden");
+    options.distil.n_hidden = 2;
+    options.distil.hidden_weight = 2;
+    expect_refusal("hidden_weight=");
+    options.distil.hidden_weight = 1;
+    learn(0.5f, 60);
+}
+
 /* A state goes on with its own teacher and mixture only. */
 static void settings_are_compared(void **state)
 {
@@ -741,6 +806,8 @@ int main(void)
         cmocka_unit_test_setup(the_divergence_is_by_definition, each),
         cmocka_unit_test_setup(students_come_nearer, each),
         cmocka_unit_test_setup(a_mixture_of_both, each),
+        cmocka_unit_test_setup(beside_the_student, each),
+        cmocka_unit_test_setup(hidden_states_come_nearer, each),
         cmocka_unit_test_setup(settings_are_compared, each),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

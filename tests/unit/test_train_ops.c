@@ -423,7 +423,7 @@ static void distillation(void **state)
             form & 1 ? V_TARGET : V_TARGET - 1; /* the target among them, or among the others */
         struct mlt_cross_entropy plain = {.n_vocab = V_SIZE, .logit_scale = 1};
         memcpy(d, scores, sizeof d);
-        soften(&plain, a_mix.temperature, 1, d, teacher);
+        double entropy = soften(&plain, a_mix.temperature, 1, d, teacher);
         a_soft = (struct mlt_soft_target){.p = teacher, .k = V_SIZE};
         if (some) a_soft = (struct mlt_soft_target){.p = few, .ids = named, .k = V_NAMED, .rest = 1};
         for (int i = 0; i < a_soft.k; i++) {
@@ -432,6 +432,7 @@ static void distillation(void **state)
             a_soft.negative_entropy += p * log(p);
         }
         if (some) a_soft.negative_entropy += a_soft.rest * log(a_soft.rest);
+        assert_true(some || fabs(a_soft.negative_entropy - entropy) < 1e-12);
         memcpy(d, logits_in, sizeof d);
         struct mlt_row_loss loss = run_distil(true, d), hard;
         double expected = plain_divergence(some), row[V_SIZE];
