@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A teacher of intents: for each set two classifiers that look at an utterance in different ways, averaged.
+"""A teacher of intents: for each set two classifiers that look at an utterance in different ways, put together.
 
     n-grams   tf-idf of words (1 and 2) and of characters within words (2 to 5); linear support vector machines, one intent
               against the rest (Fan et al., 2008)
@@ -7,8 +7,8 @@
               Fourier features of it (Rahimi and Recht, 2007), and what the n-gram classifiers of the other sets say; ridge
               regression on indicators of intents, in closed form
 
-Scores become probabilities by a temperature. What is chosen (temperatures, the ridge) is chosen on train by cross-fitting: an
-utterance belongs to one of five folds by its text alone, in every set, and what is written of it comes from classifiers that
+The two are put together by logistic regression with one weight for each, that is by a weighted geometric mean of their
+probabilities. What is chosen (the weights, the ridge) is chosen on train by cross-fitting: an utterance belongs to one of five folds by its text alone, in every set, and what is written of it comes from classifiers that
 saw its fold in no set.
 
 Reads train/SET.jsonl and dev/SET.jsonl, writes teacher/SET.jsonl, a line an utterance:
@@ -24,7 +24,7 @@ import time
 import zlib
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.sparse import hstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -35,7 +35,7 @@ from records import CALL, arguments, intent_of, read_jsonl, say, utterance_of, w
 
 FOLDS = 5  # the classifier of fold FOLDS saw all of train
 SMALLEST = 0.001
-RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0)
+RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 def fold_of(utterance):
@@ -48,10 +48,16 @@ def softmax(scores, temperature):
     return scores / scores.sum(axis=1, keepdims=True)
 
 
-def fitted_temperature(scores, right):
-    """The temperature at which the right columns are likeliest."""
-    loss = lambda t: -np.mean(np.log(softmax(scores, np.exp(t))[np.arange(len(right)), right] + 1e-9))
-    return float(np.exp(minimize_scalar(loss, bounds=(-4, 1.5), method="bounded").x))
+def fitted_weights(views, right):
+    """The weights of views' scores in a softmax under which the right columns are likeliest; none is negative."""
+    rows = np.arange(len(right))
+
+    def loss(weights):
+        scores = sum(np.exp(weight) * view for weight, view in zip(weights, views))
+        return -np.mean(np.log(softmax(scores, 1)[rows, right] + 1e-9))
+
+    found = minimize(loss, np.full(len(views), np.log(5.0)), method="Nelder-Mead", options={"xatol": 0.02, "fatol": 1e-4})
+    return np.exp(found.x)
 
 
 class Utterances:
@@ -137,18 +143,20 @@ def ridge_scores(this, utterances, rows, right, view):
         of_fold = rows[utterances.folds[rows] == fold]
         grams.append(view[of_fold].T @ view[of_fold])
         products.append(view[of_fold].T @ targets[of_fold])
-    best = None
-    for ridge in RIDGES:
-        def score(fold, wanted, fitted):
-            gram, product = (sum(part for i, part in enumerate(parts) if i != fold) for parts in (grams, products))
-            weights = np.linalg.solve(gram + np.eye(len(gram), dtype=np.float32) * np.float32(ridge), product)
-            return view[wanted] @ weights
 
-        scores = by_fold(utterances, rows, score)
-        accuracy = np.mean(scores[rows].argmax(axis=1) == right)
-        if best is None or accuracy > best[0]:
-            best = (accuracy, ridge, scores)
-    return best[1], best[2]
+    def weights(fold, ridge):
+        gram, product = (sum(part for i, part in enumerate(parts) if i != fold) for parts in (grams, products))
+        return np.linalg.solve(gram + np.eye(len(gram), dtype=np.float32) * np.float32(ridge), product)
+
+    def right_in_train(ridge):
+        count = 0
+        for fold in range(FOLDS):
+            of_fold = np.flatnonzero(utterances.folds[rows] == fold)
+            count += np.sum((view[rows[of_fold]] @ weights(fold, ridge)).argmax(axis=1) == right[of_fold])
+        return count
+
+    ridge = max(RIDGES, key=right_in_train)
+    return ridge, by_fold(utterances, rows, lambda fold, wanted, fitted: view[wanted] @ weights(fold, ridge))
 
 
 def lines(this, texts, part, labels, probabilities):
@@ -181,14 +189,12 @@ def main():
         dev_rows, dev_right = this.places(utterances, this.dev)
         others = [softmax(first[name], 0.15) for name in first if name != this.name]
         ridge, second = ridge_scores(this, utterances, rows, right, np.hstack([meaning] + others))
-        total, single = 0, []
-        for scores in (first[this.name], second):
-            temperature = fitted_temperature(scores[rows], right)
-            total = total + softmax(scores, temperature)
-            single.append(f"{100 * np.mean(scores[dev_rows].argmax(axis=1) == dev_right):.2f} (temperature {temperature:.3f})")
-        total /= 2
+        views = (first[this.name], second)
+        weights = fitted_weights([scores[rows] for scores in views], right)
+        total = softmax(sum(weight * scores for weight, scores in zip(weights, views)), 1)
+        single = [f"{100 * np.mean(scores[dev_rows].argmax(axis=1) == dev_right):.2f}" for scores in views]
         accuracy = lambda rows, right: 100 * np.mean(total[rows].argmax(axis=1) == right)
-        print(f"{this.name}: dev {accuracy(dev_rows, dev_right):.2f}%; n-grams {single[0]}, meaning {single[1]}, ridge {ridge}; "
+        print(f"{this.name}: dev {accuracy(dev_rows, dev_right):.2f}%; n-grams {single[0]}, meaning {single[1]}; weights {weights[0]:.1f} {weights[1]:.1f}, ridge {ridge}; "
               f"train by cross-fitting {accuracy(rows, right):.2f}%", flush=True)
         if f"{this.name}/oos" in this.classes:
             known = dev_right != this.classes.index(f"{this.name}/oos")
