@@ -68,7 +68,7 @@ static millet_status append_eos(const struct mlt_encoder *encoder, struct mlt_en
 static bool is_blank(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++)
-        if (text[i] != ' ' && (text[i] < '\t' || text[i] > '\r')) return false;
+        if (!mlt_ascii_space(text[i])) return false;
     return true;
 }
 
