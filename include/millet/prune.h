@@ -41,6 +41,10 @@ typedef struct millet_prune_options {
 
     /* How many stay; 0: all. Query heads are a multiple of the key heads that stay, and go with them. */
     int32_t layers, heads, kv_heads, feed_forward, width;
+    /* Not 0: at most so many parameters stay. What of the numbers above is 0 is then chosen: step by step
+     * what raises the loss on the data least for each parameter that goes. Takes some five measurements a
+     * step. */
+    uint64_t parameters;
     /* Tokens that occur in `data` less often are dropped, but for those that others need; 0: none. */
     uint64_t vocabulary_min_count;
 

@@ -15,6 +15,7 @@
 
 #include "base/random.h"
 #include "compact/prune_checkpoint.h"
+#include "compact/prune_search.h"
 #include "model/forward.h"
 #include "support/toy_model.h"
 
@@ -461,6 +462,58 @@ static void impossible_numbers_are_refused(void **state)
     mlt_checkpoint_close(&checkpoint);
 }
 
+/* ---- Counts for a number of parameters ---- */
+
+/* A made-up model whose parts have prices of their own. */
+struct market {
+    double layer, head, channel, width; /* what the loss rises for each that goes */
+    int trials;
+};
+
+static millet_status price(void *context, const struct mlt_prune_counts *n, double *loss,
+                           uint64_t *parameters, millet_error *err)
+{
+    struct market *m = context;
+    (void)err;
+    m->trials++;
+    *loss = m->layer * (8 - n->layers) + m->head * (8 - n->heads) + m->channel * (1024 - n->feed_forward) +
+            m->width * (256 - n->width);
+    *parameters = (uint64_t)n->layers * (uint64_t)n->width *
+                  (3 * (uint64_t)n->feed_forward + 64 * (uint64_t)n->heads + 64 * (uint64_t)n->kv_heads);
+    return MILLET_OK;
+}
+
+static void the_cheapest_parts_go_first(void **state)
+{
+    (void)state;
+    millet_error err;
+    const struct mlt_config config = {
+        .n_layers = 8, .n_heads = 8, .n_kv_heads = 4, .n_ff = 1024, .n_embd = 256};
+    const uint64_t whole = 8 * 256 * (3 * 1024 + 64 * 8 + 64 * 4);
+    struct mlt_prune_counts none = {0}, n;
+    struct market m = {.layer = 1, .head = 1, .channel = 0, .width = 1};
+    struct mlt_prune_trial trial = {&m, price};
+    must(mlt_prune_search(&config, &none, whole, trial, &n, &err), &err);
+    assert_true(n.layers == 8 && n.heads == 8 && n.kv_heads == 4 && n.feed_forward == 1024 && n.width == 256);
+    assert_int_equal(m.trials, 1);
+    must(mlt_prune_search(&config, &none, whole * 3 / 4, trial, &n, &err), &err);
+    assert_true(n.layers == 8 && n.heads == 8 && n.width == 256 && n.feed_forward < 1024 &&
+                n.feed_forward % 32 == 0);
+    m = (struct market){.layer = 0.001, .head = 5, .channel = 1, .width = 1};
+    must(mlt_prune_search(&config, &none, whole / 2, trial, &n, &err), &err);
+    assert_true(n.layers == 4 && n.heads == 8 && n.feed_forward == 1024 && n.width == 256);
+    /* What is given stays as it is. */
+    struct mlt_prune_counts fixed = {.layers = 6, .heads = 6, .kv_heads = 3};
+    must(mlt_prune_search(&config, &fixed, whole / 2, trial, &n, &err), &err);
+    assert_true(n.layers == 6 && n.heads == 6 && n.kv_heads == 3);
+    assert_true(n.feed_forward < 1024 || n.width < 256);
+    m = (struct market){.layer = 1, .head = 0, .channel = 1, .width = 1};
+    must(mlt_prune_search(&config, &none, whole * 9 / 10, trial, &n, &err), &err);
+    assert_true(n.heads < 8 && n.heads % n.kv_heads == 0);
+    assert_int_equal(mlt_prune_search(&config, &none, 10, trial, &n, &err), MILLET_BAD_ARGUMENT);
+    assert_string_equal(err.item, "parameters");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +525,7 @@ int main(void)
         cmocka_unit_test(all_at_once),
         cmocka_unit_test(measures_are_stable),
         cmocka_unit_test(impossible_numbers_are_refused),
+        cmocka_unit_test(the_cheapest_parts_go_first),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
