@@ -313,12 +313,18 @@ static void test_sources(void **state)
     enum { LENGTH = 24, ROWS = 4 };
     millet_cache *caches[2] = {make_cache("a.tokens", 90, 50, 0, true, true, 5),
                                make_cache("b.tokens", 60, 30, 0, false, false, 6)};
-    const millet_mixture_part parts[] = {{caches[0], 0}, {caches[1], 0}};
+    const millet_mixture_part parts[] = {{.cache = caches[0]}, {.cache = caches[1]}};
     millet_batch_options options = millet_batch_options_default();
     millet_batches *batches;
     uint64_t source[ROWS * LENGTH], n_padding = 0, of_part[2] = {0};
     struct batch b = batch_new(ROWS * LENGTH);
-    struct mlt_batch batch = {ROWS, LENGTH, b.tokens, b.targets, b.begin, b.end, source};
+    struct mlt_batch batch = {.rows = ROWS,
+                              .length = LENGTH,
+                              .tokens = b.tokens,
+                              .targets = b.targets,
+                              .begin = b.begin,
+                              .end = b.end,
+                              .source = source};
     options.length = LENGTH;
     assert_int_equal(millet_batches_open(parts, 2, &options, &batches, NULL), MILLET_OK);
     for (uint64_t step = 0; step < 40; step++) {
