@@ -249,28 +249,31 @@ static void wrong_options(void **state)
 {
     millet_error err;
     millet_pruning *result = NULL;
-#define REFUSED(change, status, name)                                                                        \
+#define REFUSED(change, name)                                                                                \
     do {                                                                                                     \
         each(state);                                                                                         \
         options.change;                                                                                      \
-        assert_int_equal(millet_prune(model, output, &options, &result, &err), status);                      \
-        if (name) assert_string_equal(err.item, name);                                                       \
+        assert_int_equal(millet_prune(model, output, &options, &result, &err), MILLET_BAD_ARGUMENT);         \
+        assert_string_equal(err.item, name);                                                                 \
         assert_null(result);                                                                                 \
         assert_int_equal(access(output, F_OK), -1);                                                          \
     } while (0)
-    REFUSED(data = NULL, MILLET_BAD_ARGUMENT, "data");
-    REFUSED(n_data = 0, MILLET_BAD_ARGUMENT, "data");
-    REFUSED(rows = 0, MILLET_BAD_ARGUMENT, "rows");
-    REFUSED(length = 1, MILLET_BAD_ARGUMENT, "length");
-    REFUSED(length = -5, MILLET_BAD_ARGUMENT, "length");
-    REFUSED(n_threads = -1, MILLET_BAD_ARGUMENT, "n_threads");
-    REFUSED(storage = (millet_prune_storage)9, MILLET_BAD_ARGUMENT, "storage");
-    REFUSED(layers = 9, MILLET_BAD_ARGUMENT, "layers");
-    REFUSED(heads = 3, MILLET_BAD_ARGUMENT, "heads");
-    REFUSED(kv_heads = 3, MILLET_BAD_ARGUMENT, "kv_heads");
-    REFUSED(width = -1, MILLET_BAD_ARGUMENT, "width");
-    REFUSED(feed_forward = 1000000, MILLET_BAD_ARGUMENT, "feed_forward");
-    REFUSED(progress = stop, MILLET_CANCELLED, (const char *)NULL);
+    REFUSED(data = NULL, "data");
+    REFUSED(n_data = 0, "data");
+    REFUSED(rows = 0, "rows");
+    REFUSED(length = 1, "length");
+    REFUSED(length = -5, "length");
+    REFUSED(n_threads = -1, "n_threads");
+    REFUSED(storage = (millet_prune_storage)9, "storage");
+    REFUSED(layers = 9, "layers");
+    REFUSED(heads = 3, "heads");
+    REFUSED(kv_heads = 3, "kv_heads");
+    REFUSED(width = -1, "width");
+    REFUSED(feed_forward = 1000000, "feed_forward");
+    each(state);
+    options.progress = stop;
+    assert_int_equal(millet_prune(model, output, &options, &result, &err), MILLET_CANCELLED);
+    assert_int_equal(access(output, F_OK), -1);
     each(state);
     assert_int_equal(millet_prune("no such file", output, &options, &result, &err), MILLET_NOT_FOUND);
     /* As small as can be. */
