@@ -249,11 +249,11 @@ static int print_result(const char *input, const millet_pruning *p)
     if (options.vocabulary_min_count)
         printf("  %d tokens occur often enough, %d more are needed\n", p->tokens_used,
                p->after.vocabulary - p->tokens_used);
-    printf("  loss %.4f", p->loss_before);
     if (isfinite(p->loss_after))
-        printf(" became %.4f: train the result to heal it (millet train)\n", p->loss_after);
+        printf("  loss %.4f became %.4f: train the result to heal it (millet train)\n", p->loss_before,
+               p->loss_after);
     else
-        printf(" before; the texts have tokens that were dropped, so there is none after\n");
+        printf("  no loss: every text has tokens that were dropped\n");
     if (p->file_bytes) printf("%s: %s\n", arguments.output, cli_bytes(p->file_bytes));
     return CLI_OK;
 }

@@ -75,7 +75,7 @@ typedef struct millet_prune_part {
 typedef struct millet_pruning {
     millet_prune_shape before, after;
     uint64_t n_positions; /* that importance was measured on */
-    /* Mean of -ln p in nats. NAN for `loss_after` where the texts have tokens that were dropped. */
+    /* Mean of -ln p in nats, over the documents all of whose tokens stay; NAN where there is none. */
     double loss_before, loss_after;
     uint64_t file_bytes; /* of the output; 0 where none was written */
     int32_t tokens_used; /* tokens that occur often enough; 0 where the vocabulary was not pruned */

@@ -184,19 +184,25 @@ static millet_status report(struct run *r, uint64_t rows, millet_error *err)
                        "cancelled; nothing was written");
 }
 
-/* Gives tokens their new numbers; false where one was dropped. */
-static bool renumber(const struct run *r, int32_t *tokens, int64_t n)
+/* Documents with tokens that were dropped have nothing to predict; with `renumber` the others' tokens get
+ * their new numbers. */
+static void leave_out(const struct run *r, struct mlt_batch *b, bool renumber)
 {
-    bool complete = true;
-    for (int64_t i = 0; r->place && i < n; i++) {
-        if (tokens[i] < 0) continue;
-        tokens[i] = r->place[tokens[i]];
-        if (tokens[i] < 0) {
-            tokens[i] = 0;
-            complete = false;
+    const int32_t *place = r->place;
+    int64_t n = (int64_t)b->rows * b->length;
+    for (int64_t first = 0, end; place && first < n; first = end) {
+        bool whole = true;
+        for (end = first; end < n && end / b->length == first / b->length && b->begin[end] == b->begin[first];
+             end++)
+            whole =
+                whole && place[b->tokens[end]] >= 0 && (b->targets[end] < 0 || place[b->targets[end]] >= 0);
+        for (int64_t i = first; i < end; i++) {
+            if (!whole) b->targets[i] = MLT_NO_TARGET;
+            if (!renumber) continue;
+            b->tokens[i] = MLT_MAX(place[b->tokens[i]], 0);
+            if (b->targets[i] >= 0) b->targets[i] = place[b->targets[i]];
         }
     }
-    return complete;
 }
 
 struct measuring {
@@ -204,7 +210,7 @@ struct measuring {
     struct mlt_pass *pass;
     struct mlt_loss_stage loss;
     struct mlt_importance_watch *watch; /* NULL: only the loss is wanted */
-    bool evaluation, renumber, complete;
+    bool evaluation, renumber, whole;
 };
 
 static millet_status measure_rows(struct measuring *m, uint64_t n, struct mlt_loss_sums *sums,
@@ -217,11 +223,8 @@ static millet_status measure_rows(struct measuring *m, uint64_t n, struct mlt_lo
         b->rows = (int32_t)MLT_MIN(n - first, (uint64_t)r->options->rows);
         for (int32_t row = 0; row < b->rows; row++)
             MLT_TRY(fill_row(r, m->evaluation, first + (uint64_t)row, n, row, err));
-        int64_t tokens = (int64_t)b->rows * b->length;
-        if (m->renumber && !renumber(r, b->tokens, tokens)) m->complete = false;
-        if (m->renumber && !renumber(r, b->targets, tokens)) m->complete = false;
-        if (!m->complete) return MILLET_OK; /* such a text has no loss */
         if (m->watch) mlt_importance_watch_begin(m->watch, b);
+        if (!m->whole) leave_out(r, b, m->renumber);
         MLT_TRY(mlt_pass_forward(m->pass, b, err));
         if (m->watch) mlt_importance_watch_end(m->watch);
         MLT_TRY(m->loss.run(m->loss.context, m->pass, b, false, 1, &now, err));
@@ -236,6 +239,7 @@ static millet_status measure_rows(struct measuring *m, uint64_t n, struct mlt_lo
 struct task {
     uint64_t rows;
     bool importance, evaluation, renumber;
+    bool whole; /* also documents with tokens that are dropped */
 };
 
 static millet_status measure(struct run *r, struct mlt_trainable *model, struct task task, double *loss,
@@ -243,7 +247,7 @@ static millet_status measure(struct run *r, struct mlt_trainable *model, struct 
 {
     const millet_prune_options *o = r->options;
     struct measuring m = {
-        .run = r, .evaluation = task.evaluation, .renumber = task.renumber, .complete = true};
+        .run = r, .evaluation = task.evaluation, .renumber = task.renumber, .whole = task.whole};
     struct mlt_pass_options pass = {.rows = o->rows,
                                     .length = r->batch.length,
                                     .n_threads = o->n_threads ? o->n_threads : mlt_cpu_count()};
@@ -258,7 +262,7 @@ static millet_status measure(struct run *r, struct mlt_trainable *model, struct 
     mlt_importance_watch_close(&m.watch);
     if (m.loss.close) m.loss.close(m.loss.context);
     mlt_pass_close(&m.pass);
-    *loss = m.complete && sums.n_targets ? sums.nll / (double)sums.n_targets : (double)NAN;
+    *loss = sums.n_targets ? sums.nll / (double)sums.n_targets : (double)NAN;
     return status;
 }
 
@@ -303,7 +307,7 @@ static millet_status try_counts(void *context, const struct mlt_prune_counts *co
     if (status == MILLET_OK) *parameters = count_parameters(r, pruned);
     if (status == MILLET_OK) status = mlt_trainable_open(&r->allocator, pruned, MLT_F32, &model, err);
     if (status == MILLET_OK)
-        status = measure(r, model, (struct task){.rows = MLT_MIN(rows, r->n_rows)}, loss, err);
+        status = measure(r, model, (struct task){.rows = MLT_MIN(rows, r->n_rows), .whole = true}, loss, err);
     mlt_trainable_close(&model);
     mlt_arena_release(&arena);
     MLT_TRY(status);

@@ -401,6 +401,26 @@ static void all_at_once(void **state)
     }
 }
 
+/* Gemma 2 scales scores in another way where it has 46 layers: from 46 on, and down to 46, the old way stays.
+ */
+static void scales_of_attention_stay(void **state)
+{
+    (void)state;
+    for (int32_t layers = 46; layers <= 48; layers += 2) {
+        struct toy_model toy = toy_model_default("gemma2");
+        struct plan plan = {.layers = true};
+        struct pruned p;
+        toy.n_layers = layers;
+        toy.n_embd = 32;
+        toy.n_ff = 16;
+        toy.head_size = toy.value_size = 16; /* 32 / 4 is not this */
+        double d = loss_of(&toy, &plan, (struct mlt_prune_counts){.layers = layers - 2}, &p);
+        if (d != 0) fail_msg("%d layers: logits differ by %g", layers, d);
+        assert_float_equal(p.config.attention_scale, layers == 46 ? 1 / sqrtf(8) : 0.25f, 1e-6f);
+        release(&p);
+    }
+}
+
 /* Importance does not depend on threads, nor on padding. */
 static void measures_are_stable(void **state)
 {
@@ -523,6 +543,7 @@ int main(void)
         cmocka_unit_test(idle_channels_go),
         cmocka_unit_test(idle_width_goes),
         cmocka_unit_test(all_at_once),
+        cmocka_unit_test(scales_of_attention_stay),
         cmocka_unit_test(measures_are_stable),
         cmocka_unit_test(impossible_numbers_are_refused),
         cmocka_unit_test(the_cheapest_parts_go_first),
