@@ -52,7 +52,7 @@ void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *su
     all->divergence += sums->divergence;
     all->soft_weight += sums->soft_weight;
     all->hidden += sums->hidden;
-    all->n_hidden += sums->n_hidden;
+    all->hidden_weight += sums->hidden_weight;
 }
 
 static bool is_label(const struct mlt_batch *batch, int64_t position)
@@ -60,7 +60,7 @@ static bool is_label(const struct mlt_batch *batch, int64_t position)
     return batch->marks && batch->marks[position] & MILLET_MARK_LABEL;
 }
 
-static float weight_of(const struct mlt_batch *batch, int64_t position)
+float mlt_loss_weight(const struct mlt_batch *batch, int64_t position)
 {
     float weight = is_label(batch, position) ? batch->tag_weight : 1;
     return batch->row_weight ? weight * batch->row_weight[position / batch->length] : weight;
@@ -74,7 +74,7 @@ static void loss_rows(const void *argument, int64_t begin, int64_t end)
     struct mlt_cross_entropy how = c->how;
     for (int64_t i = begin; i < end; i++) {
         int64_t row = ce->row[i];
-        how.grad_scale = c->how.grad_scale * weight_of(c->batch, row);
+        how.grad_scale = c->how.grad_scale * mlt_loss_weight(c->batch, row);
         float *logits = ce->logits + i * how.n_vocab;
         int32_t target = c->batch->targets[row];
         ce->loss[i] = ce->soft && ce->soft[i].p ? ops->distil(&how, &ce->mix, &ce->soft[i], logits, target)
@@ -95,7 +95,7 @@ static millet_status run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_su
     mlt_for_range(&pass->workers, rows, 1, loss_rows, c);
     for (int64_t i = 0; i < rows; i++) {
         bool label = is_label(c->batch, ce->row[i]), soft = ce->soft && ce->soft[i].p;
-        double weight = (double)weight_of(c->batch, ce->row[i]);
+        double weight = (double)mlt_loss_weight(c->batch, ce->row[i]);
         sums->nll += weight * ce->loss[i].nll;
         sums->z += weight * ce->loss[i].z;
         sums->weight += weight;

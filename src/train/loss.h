@@ -19,12 +19,15 @@ struct mlt_loss_sums {
     uint64_t n_labels;
     double
         divergence; /* weighted: from the teacher, softened, over the targets that it says something about */
-    double soft_weight; /* of those */
-    double hidden;      /* errors of the matched hidden states, in parts of the teacher's */
-    uint64_t n_hidden;  /* positions of those */
+    double soft_weight;   /* of those */
+    double hidden;        /* weighted: errors of the matched hidden states, in parts of the teacher's */
+    double hidden_weight; /* of their positions */
 };
 
 void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *sums);
+
+/* What a position of a batch counts in a loss. */
+float mlt_loss_weight(const struct mlt_batch *batch, int64_t position);
 
 /*
  * Reads pass->hidden. With `backward` it writes pass->d_hidden and adds to the gradients of what it has used

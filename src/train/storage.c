@@ -36,7 +36,7 @@ uint32_t mlt_storage_file_type(mlt_dtype dtype)
 
 mlt_dtype mlt_storage_choose(const struct mlt_parameter *p, mlt_dtype dtype)
 {
-    if (p->kind == MLT_PARAMETER_VECTOR) return MLT_F32;
+    if (p->kind == MLT_PARAMETER_VECTOR || mlt_parameter_is_added(p)) return MLT_F32;
     if (!mlt_dtype_info(dtype)->quantised) return dtype;
     if (!strcmp(p->tensor->name.data, "position_embd.weight")) return MLT_F32;
     if (dtype == MLT_TQ2_0 && p->kind == MLT_PARAMETER_EMBEDDING) dtype = MLT_Q8_0;

@@ -20,9 +20,10 @@ const char *mlt_storage_name(millet_train_storage storage);
 uint32_t mlt_storage_file_type(mlt_dtype dtype);
 
 /*
- * The dtype of a parameter where matrices are `dtype`: vectors are F32, and where `dtype` is quantised
- * position embeddings too, as `millet compact` has it. With TQ2_0, token embeddings and the output matrix are
- * Q8_0. Rows that are no multiple of the block length: Q8_0 where they are one of 32, else F16.
+ * The dtype of a parameter where matrices are `dtype`: vectors and added matrices are F32, and where `dtype`
+ * is quantised position embeddings too, as `millet compact` has it. With TQ2_0, token embeddings and the
+ * output matrix are Q8_0. Rows that are no multiple of the block length: Q8_0 where they are one of 32, else
+ * F16.
  */
 mlt_dtype mlt_storage_choose(const struct mlt_parameter *parameter, mlt_dtype dtype);
 

@@ -49,6 +49,7 @@ static struct mlt_pass_options pass_options(const millet_train_options *o)
 {
     struct mlt_pass_options pass = mlt_trainer_pass_options(o);
     pass.recompute = pass.backward = false;
+    pass.rank = 0;
     return pass;
 }
 

@@ -148,6 +148,7 @@ struct part {
     const float *theirs; /* the teacher's stream */
     int64_t width;       /* of the teacher */
     float scale;         /* of the gradient */
+    const struct mlt_batch *batch;
 };
 
 /* Errors of rows, and their gradients in place of the mapped states. */
@@ -165,22 +166,23 @@ static void compare_rows(const void *argument, int64_t begin, int64_t end)
             square += (double)theirs[j] * (double)theirs[j];
         }
         double inverse = square > 0 ? 1 / square : 0; /* nothing to match */
-        float slope = (float)(2 * inverse) * p->scale;
+        float weight = mlt_loss_weight(p->batch, t->positions[i]);
+        float slope = (float)(2 * inverse) * p->scale * weight;
         for (int64_t j = 0; j < p->width; j++)
             mapped[j] = (mapped[j] - theirs[j]) * slope;
-        t->errors[i] = error * inverse;
+        t->errors[i] = error * inverse * (double)weight;
     }
 }
 
-static double match_part(struct mlt_teaching *t, struct mlt_pass *pass, size_t match, int64_t n,
-                         bool backward, float scale)
+static double match_part(struct mlt_teaching *t, struct mlt_pass *pass, const struct mlt_batch *batch,
+                         size_t match, int64_t n, bool backward, float scale)
 {
     static const struct mlt_slice none = {.offset = -1};
     const millet_layer_match *m = &t->options->distil.hidden[match];
     int64_t mine = pass->model->config.n_embd;
     size_t bytes = (size_t)mine * sizeof(float);
     struct mlt_slice map = t->maps[match].slice;
-    struct part part = {t, t->streams[m->teacher], map.rows, scale};
+    struct part part = {t, t->streams[m->teacher], map.rows, scale, batch};
     const float *stream = mlt_pass_stream(pass, m->student);
     double sum = 0;
     for (int64_t i = 0; i < n; i++)
@@ -210,8 +212,9 @@ void mlt_teaching_match(struct mlt_teaching *t, struct mlt_pass *pass, const str
         if (i < pass->tokens && batch->targets[i] >= 0) t->positions[n++] = i;
         if (n == 0 || (n < t->match_rows && i < pass->tokens)) continue;
         for (size_t match = 0; match < t->n_maps; match++)
-            sums->hidden += match_part(t, pass, match, n, backward, scale) / (double)t->n_maps;
-        sums->n_hidden += (uint64_t)n;
+            sums->hidden += match_part(t, pass, batch, match, n, backward, scale) / (double)t->n_maps;
+        for (int64_t j = 0; j < n; j++)
+            sums->hidden_weight += (double)mlt_loss_weight(batch, t->positions[j]);
         n = 0;
     }
 }

@@ -146,6 +146,14 @@ static millet_status open_checkpoint(const struct run *r, bool resume, struct ml
     return status;
 }
 
+/* Before the student: a teacher that runs beside it decides on matrices that are learnt with it. */
+static millet_status start_teaching(struct run *r, const struct mlt_checkpoint *student, mlt_dtype stored,
+                                    millet_error *err)
+{
+    return mlt_teaching_start(&r->allocator, &r->options, student, stored == MLT_DTYPE_LIMIT, &r->teaching,
+                              err);
+}
+
 /* The model and, where training goes on, what the adapter is by now. */
 static millet_status open_adapter(struct run *r, mlt_dtype stored, millet_error *err)
 {
@@ -156,8 +164,10 @@ static millet_status open_adapter(struct run *r, mlt_dtype stored, millet_error 
     if (o->resume && stored != MLT_DTYPE_LIMIT)
         MLT_TRY(mlt_checkpoint_open(&r->allocator, r->state_path.data, NULL, &saved, err));
     millet_status status = mlt_open_any(&r->allocator, o->model, o->tokenizer_path, &checkpoint, err);
+    if (status == MILLET_OK) status = start_teaching(r, checkpoint, stored, err);
     if (status == MILLET_OK)
         return mlt_trainable_open_adapter(&r->allocator, checkpoint, &low, saved, stored, &r->model, err);
+    mlt_checkpoint_close(&checkpoint);
     mlt_checkpoint_close(&saved);
     return status;
 }
@@ -167,9 +177,7 @@ static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *e
     struct mlt_checkpoint *checkpoint = NULL;
     if (r->options.lora_rank) return open_adapter(r, stored, err);
     MLT_TRY(open_checkpoint(r, r->options.resume && stored != MLT_DTYPE_LIMIT, &checkpoint, err));
-    /* A teacher that runs beside the student decides on matrices that are learnt with it. */
-    millet_status status = mlt_teaching_start(&r->allocator, &r->options, checkpoint,
-                                              stored == MLT_DTYPE_LIMIT, &r->teaching, err);
+    millet_status status = start_teaching(r, checkpoint, stored, err);
     if (status != MILLET_OK) {
         mlt_checkpoint_close(&checkpoint);
         return status;
@@ -344,7 +352,7 @@ static millet_status evaluate(struct run *r, millet_error *err)
     report->evaluation_tag_loss = sums.n_labels ? sums.label_nll / (double)sums.n_labels : (double)NAN;
     report->evaluation_token_loss = n_next ? next_nll / (double)n_next : (double)NAN;
     report->evaluation_divergence = sums.soft_weight > 0 ? sums.divergence / sums.soft_weight : (double)NAN;
-    report->evaluation_hidden = sums.n_hidden ? sums.hidden / (double)sums.n_hidden : (double)NAN;
+    report->evaluation_hidden = sums.hidden_weight > 0 ? sums.hidden / sums.hidden_weight : (double)NAN;
     return MILLET_OK;
 }
 

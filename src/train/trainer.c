@@ -119,7 +119,7 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     result->divergence = all.soft_weight > 0 ? all.divergence / all.soft_weight : (double)NAN;
     if (all.soft_weight > 0 && !isfinite(result->divergence))
         return not_finite("the divergence", step, result->divergence, err);
-    result->hidden = all.n_hidden ? all.hidden / (double)all.n_hidden : (double)NAN;
+    result->hidden = all.hidden_weight > 0 ? all.hidden / all.hidden_weight : (double)NAN;
     if (!isfinite(result->loss)) return not_finite("the loss", step, result->loss, err);
     result->gradient_norm = mlt_optimizer_gradient_norm(&t->optimizer, &t->pass->workers) * scale;
     if (!isfinite(result->gradient_norm))
