@@ -1,6 +1,7 @@
 /* millet train: a model from texts and dialogues. SPDX-License-Identifier: Apache-2.0 */
 #include "caches.h"
 #include "loss_plot.h"
+#include "train_ranks.h"
 #include "train_sources.h"
 #include "verbs.h"
 
@@ -254,6 +255,13 @@ static const struct cli_option rows[] = {
      .kind = CLI_FLAG,
      .target = &arguments.memory,
      .help = "say how much memory training would take, and stop"},
+    {.name = "ranks",
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &options.n_ranks,
+     .min = 1,
+     .max = 65536,
+     .help = "with --memory: the memory of each of so many processes that share the work (mpirun -n N)"},
     {0},
 };
 
@@ -340,6 +348,7 @@ static void plot(void)
 static bool report_step(void *context, const millet_train_report *r)
 {
     (void)context;
+    if (cli_quiet) return !cli_interrupted;
     log_step(r);
     show_step(r);
     plot();
@@ -400,14 +409,16 @@ static int print_memory(void)
     millet_error err;
     if (millet_train_estimate(&options, &m, &err)) return cli_fail(&err);
     if (cli_json)
-        return cli_print_json(json_pack(
-            "{s:I,s:I,s:I,s:I,s:I,s:I}", "parameters", (json_int_t)m.n_weights, "weights",
-            (json_int_t)m.weights, "gradients", (json_int_t)m.gradients, "optimizer", (json_int_t)m.optimizer,
-            "activations", (json_int_t)m.activations, "total", (json_int_t)m.total));
-    printf("%.2f million parameters\nweights %s, gradients %s, optimizer %s, activations %s: %s in all, and "
-           "the corpus\n",
+        return cli_print_json(json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "parameters",
+                                        (json_int_t)m.n_weights, "weights", (json_int_t)m.weights,
+                                        "gradients", (json_int_t)m.gradients, "optimizer",
+                                        (json_int_t)m.optimizer, "activations", (json_int_t)m.activations,
+                                        "exchange", (json_int_t)m.exchange, "total", (json_int_t)m.total));
+    printf("%.2f million parameters\nweights %s, gradients %s, optimizer %s, activations %s",
            (double)m.n_weights / 1e6, cli_bytes(m.weights), cli_bytes(m.gradients), cli_bytes(m.optimizer),
-           cli_bytes(m.activations), cli_bytes(m.total));
+           cli_bytes(m.activations));
+    if (m.exchange) printf(", exchange %s", cli_bytes(m.exchange));
+    printf(": %s in all%s, and the corpus\n", cli_bytes(m.total), m.exchange ? " for each process" : "");
     return CLI_OK;
 }
 
@@ -445,6 +456,8 @@ static int take_arguments(int n_operands, char **operands)
     if (arguments.packing && !strcmp(arguments.packing, "sequential"))
         options.packing = MILLET_PACK_SEQUENTIAL;
     if (arguments.memory) return CLI_OK;
+    if (options.n_ranks)
+        return cli_usage("--ranks is for --memory; to train, start millet by mpirun -n %d", options.n_ranks);
     if (!arguments.data.count) return cli_usage("--data FILE is missing: what to learn from");
     if (!options.output) return cli_usage("-o FILE is missing: the GGUF file to write");
     if (!options.steps && !(options.epochs > 0)) return cli_usage("--steps N or --epochs X is missing");
@@ -454,16 +467,24 @@ static int take_arguments(int n_operands, char **operands)
     return CLI_OK;
 }
 
-static int train(void)
+/* The data, and the log of the process that writes. */
+static int prepare(void)
 {
     follow.log_path = name_with(arguments.log, ".jsonl");
     follow.plot_path = name_with(arguments.plot, ".html");
     if (!follow.log_path || !follow.plot_path) return cli_fail_text("out of memory");
-    cli_catch_interrupt();
     int code = prepare_data();
-    if (code != CLI_OK) return code;
+    if (code != CLI_OK || cli_quiet) return code;
     follow.log = fopen(follow.log_path, "a");
     if (!follow.log) return cli_fail_text("cannot write %s: %s", follow.log_path, strerror(errno));
+    return CLI_OK;
+}
+
+static int train(void)
+{
+    cli_catch_interrupt();
+    int code = cli_ranks_agree(&options, prepare());
+    if (code != CLI_OK) return code;
     follow.plotted = cli_seconds();
     millet_train_report last = {0};
     millet_error err;
@@ -471,12 +492,26 @@ static int train(void)
     if (follow.line_open) fputc('\n', stderr);
     follow.plotted = 0;
     plot();
-    fclose(follow.log);
+    cli_ranks_speak(&options);
     if (status == MILLET_CANCELLED)
         return cli_fail_text("%s: stopped after step %llu of %llu; the same command with --resume goes on",
                              err.file, (unsigned long long)last.step, (unsigned long long)last.steps);
     if (status != MILLET_OK) return cli_fail(&err);
-    return print_result(&last);
+    return cli_quiet ? CLI_OK : print_result(&last);
+}
+
+static int join_and_train(void)
+{
+    int code = cli_ranks_join(&options);
+    if (code != CLI_OK) return code;
+    options.report = report_step;
+    if (!arguments.memory)
+        code = train();
+    else if (!cli_quiet)
+        code = print_memory();
+    if (follow.log) fclose(follow.log);
+    cli_ranks_leave(&options);
+    return code;
 }
 
 static int run(int n_operands, char **operands)
@@ -490,8 +525,7 @@ static int run(int n_operands, char **operands)
         if (!cli_read_text(arguments.shape, &shape, &length)) return CLI_FAILED;
         options.shape = shape;
     }
-    options.report = report_step;
-    code = arguments.memory ? print_memory() : train();
+    code = join_and_train();
     free(follow.log_path);
     free(follow.plot_path);
     cli_release_sources();
@@ -502,6 +536,7 @@ static int run(int n_operands, char **operands)
 static void set_defaults(void)
 {
     options = millet_train_options_default();
+    cli_ranks_prepare();
 }
 
 static const struct cli_option *const groups[] = {rows,           cli_source_rows, cli_threads_rows,
@@ -529,14 +564,18 @@ const struct cli_verb cli_verb_train = {
         "256, "
         "\"heads\": 4, \"kv_heads\": 2, \"feed_forward\": 704, \"context\": 512}. Architectures: llama, "
         "gpt2, qwen2, "
-        "qwen3, gemma2, gemma3.",
-    .examples = "millet train --new shape.json --tokenizer m.gguf -f text.txt.gz -o new.gguf --epochs 3 "
-                "--holdout 100 "
-                "--eval-every 200 --save-every 200\ta new model; every 100th document measures it\n"
-                "millet train m.gguf -f chats.jsonl=3 -f text.txt=1 -o tuned.gguf -n 300 --rate 0.00002 "
-                "--schedule wsd\tgo on "
-                "with a model: three tokens of dialogues for one of text\n"
-                "millet train m.gguf -c 1024 -b 4 --memory\thow much memory that would take",
+        "qwen3, gemma2, gemma3.\n\n"
+        "Started by mpirun in a build with MPI, several processes share the sequences of every batch and the "
+        "state of the optimiser; a state can be gone on with by another number of them.",
+    .examples =
+        "millet train --new shape.json --tokenizer m.gguf -f text.txt.gz -o new.gguf --epochs 3 "
+        "--holdout 100 "
+        "--eval-every 200 --save-every 200\ta new model; every 100th document measures it\n"
+        "millet train m.gguf -f chats.jsonl=3 -f text.txt=1 -o tuned.gguf -n 300 --rate 0.00002 "
+        "--schedule wsd\tgo on "
+        "with a model: three tokens of dialogues for one of text\n"
+        "mpirun -n 2 millet train m.gguf -f text.txt -o tuned.gguf -n 300\tthe same with two processes\n"
+        "millet train m.gguf -c 1024 -b 4 --memory\thow much memory that would take",
     .options = groups,
     .prepare = set_defaults,
     .run = run,

@@ -309,25 +309,40 @@ static millet_status fill_row(const struct millet_batches *batches, uint64_t num
                        "a token or its label is outside the vocabulary: the cache is damaged");
 }
 
+/* The rows of `batch`, which are those from `first` on of a batch of `all` rows. */
+static millet_status fill_rows(const millet_batches *batches, uint64_t step, int32_t all, int32_t first,
+                               struct mlt_batch *batch, millet_error *err)
+{
+    uint64_t ranks = (uint64_t)batches->options.n_ranks, rank = (uint64_t)batches->options.rank;
+    int32_t length = batches->options.length;
+    if (batch->rows < 1 || all < batch->rows || step > UINT64_MAX / 2 / ((uint64_t)all * ranks))
+        return bad_option(err, "rows", "at least one row is needed");
+    for (int32_t r = 0; r < batch->rows; r++) {
+        size_t at = (size_t)r * (size_t)length;
+        struct row row = {.tokens = batch->tokens + at,
+                          .targets = batch->targets + at,
+                          .begin = batch->begin + at,
+                          .end = batch->end + at,
+                          .marks = batch->marks ? batch->marks + at : NULL,
+                          .length = length};
+        uint64_t number = step * (uint64_t)all + (uint64_t)first + (uint64_t)r;
+        MLT_TRY(fill_row(batches, number * ranks + rank, &row, err));
+    }
+    return MILLET_OK;
+}
+
 millet_status millet_batches_fill(const millet_batches *batches, uint64_t step, int32_t rows, int32_t *tokens,
                                   int32_t *targets, int32_t *begin, int32_t *end, uint8_t *marks,
                                   millet_error *err)
 {
-    uint64_t ranks = (uint64_t)batches->options.n_ranks, rank = (uint64_t)batches->options.rank;
-    int32_t length = batches->options.length;
-    if (rows < 1 || step > UINT64_MAX / 2 / ((uint64_t)rows * ranks))
-        return bad_option(err, "rows", "at least one row is needed");
-    for (int32_t r = 0; r < rows; r++) {
-        size_t at = (size_t)r * (size_t)length;
-        struct row row = {.tokens = tokens + at,
-                          .targets = targets + at,
-                          .begin = begin + at,
-                          .end = end + at,
-                          .marks = marks ? marks + at : NULL,
-                          .length = length};
-        MLT_TRY(fill_row(batches, (step * (uint64_t)rows + (uint64_t)r) * ranks + rank, &row, err));
-    }
-    return MILLET_OK;
+    struct mlt_batch batch = {.rows = rows,
+                              .length = batches->options.length,
+                              .tokens = tokens,
+                              .targets = targets,
+                              .begin = begin,
+                              .end = end,
+                              .marks = marks};
+    return fill_rows(batches, step, rows, 0, &batch, err);
 }
 
 static millet_status fill(void *context, uint64_t step, struct mlt_batch *batch, millet_error *err)
@@ -336,8 +351,8 @@ static millet_status fill(void *context, uint64_t step, struct mlt_batch *batch,
     if (batch->length != batches->options.length)
         return mlt_fail(err, MILLET_BAD_ARGUMENT, "the batch has rows of %d; they were packed to %d",
                         batch->length, batches->options.length);
-    return millet_batches_fill(batches, step, batch->rows, batch->tokens, batch->targets, batch->begin,
-                               batch->end, batch->marks, err);
+    return fill_rows(batches, step, batch->all_rows ? batch->all_rows : batch->rows, batch->first_row, batch,
+                     err);
 }
 
 struct mlt_batch_source mlt_batches_source(const millet_batches *batches)

@@ -48,6 +48,31 @@ void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *su
     all->n_labels += sums->n_labels;
 }
 
+millet_status mlt_loss_sums_of_ranks(millet_ranks *ranks, millet_status status, struct mlt_loss_sums *sums,
+                                     millet_error *err)
+{
+    /* Counts are exact in a double. */
+    double values[] = {sums->nll,          sums->z,
+                       sums->weight,       (double)sums->n_targets,
+                       sums->label_nll,    (double)sums->n_labels,
+                       status != MILLET_OK};
+    if (!ranks) return status;
+    millet_error lost;
+    millet_status exchange = mlt_ranks_sum(ranks, values, MLT_COUNT(values), &lost);
+    if (exchange != MILLET_OK) {
+        if (err && status == MILLET_OK) *err = lost; /* an error of its own comes first */
+        return status != MILLET_OK ? status : exchange;
+    }
+    if (values[6] > 0) return millet_ranks_agree(ranks, status, err);
+    *sums = (struct mlt_loss_sums){.nll = values[0],
+                                   .z = values[1],
+                                   .weight = values[2],
+                                   .n_targets = (uint64_t)values[3],
+                                   .label_nll = values[4],
+                                   .n_labels = (uint64_t)values[5]};
+    return MILLET_OK;
+}
+
 static bool is_label(const struct mlt_batch *batch, int64_t position)
 {
     return batch->marks && batch->marks[position] & MILLET_MARK_LABEL;

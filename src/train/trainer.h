@@ -17,7 +17,7 @@ struct mlt_trainer {
     struct mlt_loss_stage loss;
     struct mlt_optimizer optimizer;
     struct mlt_batch_source source;
-    struct mlt_batch batch; /* room for one batch */
+    struct mlt_batch batch; /* room for one: this rank's rows of it */
 };
 
 struct mlt_step_result {
@@ -26,8 +26,9 @@ struct mlt_step_result {
     double z, gradient_norm, rate;
 };
 
-/* Settings as the passes take them; n_threads is made definite. */
-struct mlt_pass_options mlt_trainer_pass_options(const millet_train_options *options);
+/* Settings as the passes take them, where so many ranks share the rows, of the one with most; n_threads is
+ * made definite. */
+struct mlt_pass_options mlt_trainer_pass_options(const millet_train_options *options, int32_t n_ranks);
 
 /* `options` (checked by the caller), `model` and the source must outlive the trainer. On failure too, the
  * caller calls close. */
@@ -38,7 +39,8 @@ void mlt_trainer_close(struct mlt_trainer *trainer);
 
 /*
  * Step `step`, which counts from 0. Where no batch of it has a target, nothing is learnt. BAD_FORMAT where
- * the loss or the gradient is not finite: the weights are then as they were before.
+ * the loss or the gradient is not finite: the weights are then as they were before. All ranks have the same
+ * result, and the same error.
  */
 millet_status mlt_trainer_step(struct mlt_trainer *trainer, uint64_t step, struct mlt_step_result *result,
                                millet_error *err);
