@@ -301,10 +301,10 @@ static void training_task(millet_ranks *ranks, void *argument)
     millet_status status = mlt_trainer_open(allocator, model, &options, source, &trainer, err);
     if (status == MILLET_OK) status = steps(&trainer, rank, err);
     training.status[rank] = status;
-    training.n_weights = (size_t)model->n_values;
-    training.weights[rank] = malloc(training.n_weights * sizeof(float));
-    if (training.weights[rank])
-        memcpy(training.weights[rank], model->weights, training.n_weights * sizeof(float));
+    size_t n_weights = (size_t)model->n_values;
+    if (rank == 0) training.n_weights = n_weights;
+    training.weights[rank] = malloc(n_weights * sizeof(float));
+    if (training.weights[rank]) memcpy(training.weights[rank], model->weights, n_weights * sizeof(float));
     mlt_trainer_close(&trainer);
     mlt_trainable_close(&model);
 }
