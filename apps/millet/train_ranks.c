@@ -24,6 +24,7 @@ int cli_ranks_agree(millet_train_options *options, int code)
     snprintf(err.message, sizeof err.message, "%.*s", (int)sizeof err.message - 1, cli_unsaid);
     if (!millet_ranks_agree(options->ranks, code == CLI_OK ? MILLET_OK : MILLET_CANCELLED, &err))
         return CLI_OK;
+    cli_ranks_speak(options);
     return code == CLI_OK ? cli_fail(&err) : code; /* else it has been said */
 }
 

@@ -6,8 +6,9 @@
     echo 'skipped: this is no build with MPI, or there is no mpirun'
     exit 77
 }
-# More processes than CPUs, as root too, without system calls that containers forbid.
-MPIRUN='mpirun --oversubscribe --allow-run-as-root --mca btl_vader_single_copy_mechanism none'
+# More processes than CPUs, as root too, without system calls that containers forbid, with time for last words.
+MPIRUN='mpirun --oversubscribe --allow-run-as-root --mca btl_vader_single_copy_mechanism none
+    --mca odls_base_sigkill_timeout 20'
 tiny m.gguf || exit 1
 i=0
 while [ $i -lt 300 ]; do
@@ -28,6 +29,12 @@ near() { # near FILE FILE COLUMN TOLERANCE: numbers of a column, relative
     paste "$1" "$2" | awk -v c="$3" -v t="$4" '
         { a = $c; b = $(c + NF / 2); d = a > b ? a - b : b - a; if (NF % 2 || d > t * b) bad = 1 }
         END { exit bad || NR == 0 }' || fail "$1 and $2 differ in column $3"
+}
+child() { # child PID N: the N-th process that it has started
+    for stat in /proc/[0-9]*/stat; do
+        sed 's/.*) //' "$stat" 2> /dev/null | awk -v parent="$1" -v stat="$stat" '
+            $2 == parent { split(stat, part, "/"); print part[3] }'
+    done | sort -n | sed -n "$2p"
 }
 once() { # once FILE TEXT
     equal "$(grep -c -F -e "$2" "$1")" 1 "lines with \"$2\""
@@ -81,8 +88,7 @@ if [ ! -e elastic.gguf ]; then # it may have been quicker
     $MPIRUN -n 4 $MILLET train m.gguf $common -o elastic.gguf --resume > out 2> err &
     pid=$!
     wait_for_state elastic.gguf.state $pid
-    victim=$(pgrep -P $pid | sed -n 3p)
-    kill -KILL "$victim"
+    kill -KILL "$(child $pid 3)"
     wait $pid
     [ $? != 0 ] || fail 'a process was killed, and mpirun was content'
     [ -e elastic.gguf ] && fail 'a model was written although a process was killed'
@@ -99,7 +105,7 @@ for victim in 1 2; do
     $MPIRUN -n 2 $MILLET train m.gguf $common -n 100000 -o killed.gguf > out 2> err &
     pid=$!
     wait_for_state killed.gguf.state $pid
-    kill -KILL "$(pgrep -P $pid | sed -n ${victim}p)"
+    kill -KILL "$(child $pid $victim)"
     wait $pid
     [ $? != 0 ] || fail 'a process was killed, and mpirun was content'
     contains err "rank $((victim - 1)) of 2"
