@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the format targets: fuzz/corpus/{gguf,llama2c,tokenizer_bin}/seed-*.
+"""Writes the seeds of the format targets: fuzz/corpus/{gguf,adapter,llama2c,tokenizer_bin}/seed-*.
 
 Small synthetic files, valid ones and one for each kind of damage that the readers name, so that a fuzzer starts
 behind the checks that chance does not pass. Deterministic: running it again changes nothing.
@@ -196,6 +196,43 @@ def make_tokenizer_bin():
     save("tokenizer_bin", "empty", b"\0\0")
 
 
+def make_adapter():
+    """For the model of targets/fuzz_adapter.c: one layer, width 32, two heads of 16, one for keys, 8 tokens."""
+    rows = {"attn_q": 32, "attn_k": 16, "attn_v": 16, "attn_output": 32, "ffn_gate": 32, "ffn_up": 32, "ffn_down": 32}
+
+    def keys(kind="adapter", what="lora", architecture="llama", alpha=4.0):
+        return [meta("general.type", STRING, kind), meta("adapter.type", STRING, what),
+                meta("general.architecture", STRING, architecture), meta("adapter.lora.alpha", F32, alpha)]
+
+    def pair(name, rank, columns=32, dtype=1, b_rank=None):
+        name = name if name == "output" else f"blk.0.{name}"
+        length = rows.get(name[6:], 8)
+        return [(f"{name}.weight.lora_a", (columns, rank), dtype),
+                (f"{name}.weight.lora_b", (b_rank or rank, length), dtype)]
+
+    every = [half for name in rows for half in pair(name, 2)]
+    save("adapter", "all", gguf(keys(), every))
+    save("adapter", "output", gguf(keys(), pair("output", 3)))
+    for dtype in (0, 8, 30):
+        save("adapter", f"type-{dtype}", gguf(keys(), pair("attn_k", 32 if dtype == 8 else 1, dtype=dtype)))
+    save("adapter", "no-alpha", gguf(keys()[:3], pair("attn_q", 1)))
+    save("adapter", "state", gguf(keys(), pair("attn_q", 1) + [("train.mean.x", (3,), 0)]))
+    save("adapter", "bad-kind", gguf(keys(kind="model"), pair("attn_q", 1)))
+    save("adapter", "bad-type", gguf(keys(what="control_vector"), pair("attn_q", 1)))
+    save("adapter", "bad-architecture", gguf(keys(architecture="gpt2"), pair("attn_q", 1)))
+    save("adapter", "bad-alpha", gguf(keys(alpha=float("nan")), pair("attn_q", 1)))
+    save("adapter", "bad-half", gguf(keys(), pair("attn_q", 1)[:1]))
+    save("adapter", "bad-ranks", gguf(keys(), pair("attn_q", 2, b_rank=1)))
+    save("adapter", "bad-columns", gguf(keys(), pair("attn_q", 2, columns=33)))
+    save("adapter", "bad-name", gguf(keys(), pair("attn_q", 1) + [("other", (3,), 0)]))
+    save("adapter", "bad-integers", gguf(keys(), pair("attn_q", 1, dtype=26)))
+    save("adapter", "bad-absent", gguf(keys(), [("blk.1.ffn_up.weight.lora_a", (32, 1), 0),
+                                                ("blk.1.ffn_up.weight.lora_b", (1, 32), 0)]))
+    save("adapter", "bad-embeddings", gguf(keys(), [("token_embd.weight.lora_a", (32, 1), 0),
+                                                    ("token_embd.weight.lora_b", (1, 8), 0)]))
+
+
 make_gguf()
+make_adapter()
 make_llama2c()
 make_tokenizer_bin()

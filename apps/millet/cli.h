@@ -139,6 +139,10 @@ bool cli_read_text(const char *path, char **text, size_t *length);
 /* Parses "1,5,7" (or blanks between) into *ids, released with free. False with a usage message printed. */
 bool cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *count);
 
+/* Takes "FILE=VALUE" apart: returns the name, released with free (NULL: out of memory), and *value points to
+ * what stands behind the last '=', or is NULL. Where a file has the whole as its name, that is meant. */
+char *cli_split_value(const char *argument, const char **value);
+
 /* Seconds on a steady clock. */
 double cli_seconds(void);
 

@@ -1,4 +1,5 @@
 /* millet chat: a conversation in the terminal. SPDX-License-Identifier: Apache-2.0 */
+#include "adapters.h"
 #include "generation.h"
 #include "speculation.h"
 #include "verbs.h"
@@ -278,7 +279,8 @@ static int run(int n_operands, char **operands)
     if (!arguments.template && !millet_chat_template_detect(model)) {
         status = cli_fail_text("%s has no chat template that is known; choose one with --template: %s",
                                operands[0], millet_chat_template_names());
-    } else if ((status = cli_open_speculation(&options, &draft)) != CLI_OK) {
+    } else if ((status = cli_open_adapters(model, &options.adapters, &options.n_adapters)) != CLI_OK ||
+               (status = cli_open_speculation(&options, &draft)) != CLI_OK) {
         /* it has said why */
     } else if (millet_session_open(model, &options, &session, &err) != MILLET_OK) {
         status = cli_fail(&err);
@@ -288,13 +290,19 @@ static int run(int n_operands, char **operands)
     }
     millet_session_close(&session);
     millet_model_close(&draft);
+    cli_close_adapters();
     millet_model_close(&model);
     return status;
 }
 
-static const struct cli_option *const groups[] = {
-    rows, cli_generation_rows, cli_speculation_rows, cli_session_rows, cli_threads_rows, cli_model_rows,
-    NULL};
+static const struct cli_option *const groups[] = {rows,
+                                                  cli_generation_rows,
+                                                  cli_speculation_rows,
+                                                  cli_adapter_rows,
+                                                  cli_session_rows,
+                                                  cli_threads_rows,
+                                                  cli_model_rows,
+                                                  NULL};
 
 const struct cli_verb cli_verb_chat = {
     .name = "chat",

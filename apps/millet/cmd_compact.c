@@ -1,4 +1,5 @@
 /* millet compact: quantise a checkpoint. SPDX-License-Identifier: Apache-2.0 */
+#include "adapters.h"
 #include "verbs.h"
 
 #include <string.h>
@@ -124,16 +125,21 @@ static int run(int n_operands, char **operands)
     options.progress = cli_progress_callback;
     static char label[] = "compacting";
     options.context = label;
+    int code = cli_adapters_to_merge(&options.merge, &options.n_merge);
+    if (code != CLI_OK) {
+        cli_close_adapters();
+        return code;
+    }
     millet_quantized *result = NULL;
     millet_error err;
     cli_catch_interrupt();
     double began = cli_seconds();
     millet_status status = millet_quantize(operands[0], arguments.output, &options, &result, &err);
     cli_progress_end();
+    cli_close_adapters();
     if (status == MILLET_CANCELLED)
         return cli_fail_text("interrupted; nothing was written to %s", arguments.output);
     if (status != MILLET_OK) return cli_fail(&err);
-    int code = CLI_OK;
     if (cli_json)
         code = cli_print_json(result_json(operands[0], result));
     else
@@ -142,8 +148,8 @@ static int run(int n_operands, char **operands)
     return code;
 }
 
-static const struct cli_option *const groups[] = {rows, cli_threads_rows, cli_model_rows, cli_json_rows,
-                                                  NULL};
+static const struct cli_option *const groups[] = {rows,           cli_adapter_rows, cli_threads_rows,
+                                                  cli_model_rows, cli_json_rows,    NULL};
 
 const struct cli_verb cli_verb_compact = {
     .name = "compact",
@@ -156,11 +162,14 @@ const struct cli_verb cli_verb_compact = {
         "matrices in the type asked for. Memory does not grow with the model. The output appears under its "
         "name "
         "when it is complete; a run that is stopped leaves what was there before.\n\n"
-        "Names that end in _S, _M, _L are mixes that give more bits to the tensors that need them.",
+        "Names that end in _S, _M, _L are mixes that give more bits to the tensors that need them.\n\n"
+        "--lora makes adapters part of the weights, before these are given their type.",
     .examples =
         "millet compact model/ -o small.gguf --type Q4_K_M\ta Hugging Face folder to about 4.8 bits a "
         "weight\n"
-        "millet compact model.gguf -o small.gguf --type Q4_0 --keep 'token_embd*'\tembeddings as they are",
+        "millet compact model.gguf -o small.gguf --type Q4_0 --keep 'token_embd*'\tembeddings as they are\n"
+        "millet compact model.gguf --lora tuned.gguf -o merged.gguf --type F16\ta model with its adapter in "
+        "it",
     .options = groups,
     .run = run,
 };

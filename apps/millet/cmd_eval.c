@@ -1,5 +1,6 @@
 /* millet eval: perplexity, divergence from another model, understanding of commands. SPDX-License-Identifier:
  * Apache-2.0 */
+#include "adapters.h"
 #include "eval_nlu.h"
 #include "verbs.h"
 
@@ -152,6 +153,8 @@ static int evaluate(const char *path, const millet_model *model, const millet_mo
     options.base_cache_type = cli_cache_type(arguments.base_cache ? arguments.base_cache : arguments.cache);
     options.exact_activations = arguments.exact_activations;
     options.special = arguments.special;
+    int code = cli_open_adapters(model, &options.adapters, &options.n_adapters);
+    if (code != CLI_OK) return code;
     options.progress = cli_progress_callback;
     static char label[] = "evaluating";
     options.context = label;
@@ -190,13 +193,14 @@ static int run(int n_operands, char **operands)
         status = evaluate(operands[0], model, base, text, length);
     }
     free(text);
+    cli_close_adapters();
     millet_model_close(&base);
     millet_model_close(&model);
     return status;
 }
 
-static const struct cli_option *const groups[] = {rows,           cli_eval_nlu_rows, cli_threads_rows,
-                                                  cli_model_rows, cli_json_rows,     NULL};
+static const struct cli_option *const groups[] = {
+    rows, cli_eval_nlu_rows, cli_adapter_rows, cli_threads_rows, cli_model_rows, cli_json_rows, NULL};
 
 const struct cli_verb cli_verb_eval = {
     .name = "eval",
@@ -215,9 +219,11 @@ const struct cli_verb cli_verb_eval = {
         "records ({\"text\", \"intent\", \"slots\"}) the share of right intents, F1 of the slots, the "
         "share of utterances that are all right, and, where some belong to no skill, how many of those are "
         "rejected.",
-    .examples = "millet eval model.gguf --text t.txt\tperplexity\n"
-                "millet eval small.gguf --base model.gguf --text t.txt --json\twhat compacting lost\n"
-                "millet eval nlu nano.gguf dev.jsonl\tunderstanding",
+    .examples =
+        "millet eval model.gguf --text t.txt\tperplexity\n"
+        "millet eval model.gguf --lora tuned.gguf --base model.gguf --text t.txt\twhat an adapter changes\n"
+        "millet eval small.gguf --base model.gguf --text t.txt --json\twhat compacting lost\n"
+        "millet eval nlu nano.gguf dev.jsonl\tunderstanding",
     .options = groups,
     .run = run,
 };

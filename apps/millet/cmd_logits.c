@@ -1,4 +1,5 @@
 /* millet logits: raw logits of given tokens, for comparing engines. SPDX-License-Identifier: Apache-2.0 */
+#include "adapters.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -56,6 +57,8 @@ static int compute(const millet_model *model, const int32_t *ids, size_t count, 
     options.n_logits = arguments.one_by_one ? 1 : (int32_t)count;
     millet_session *session = NULL;
     millet_error err;
+    int opened = cli_open_adapters(model, &options.adapters, &options.n_adapters);
+    if (opened != CLI_OK) return opened;
     if (millet_session_open(model, &options, &session, &err) != MILLET_OK) return cli_fail(&err);
 
     /* Under a temporary name first, so that a half-written file is never taken for a whole one. */
@@ -104,12 +107,13 @@ static int run(int n_operands, char **operands)
         status = count ? compute(model, ids, count, info.n_vocab) : cli_usage("--tokens is empty");
         free(ids);
     }
+    cli_close_adapters();
     millet_model_close(&model);
     return status;
 }
 
-static const struct cli_option *const groups[] = {rows,           cli_session_rows, cli_threads_rows,
-                                                  cli_model_rows, cli_json_rows,    NULL};
+static const struct cli_option *const groups[] = {
+    rows, cli_adapter_rows, cli_session_rows, cli_threads_rows, cli_model_rows, cli_json_rows, NULL};
 
 const struct cli_verb cli_verb_logits = {
     .name = "logits",

@@ -1,4 +1,5 @@
 /* millet run: prompt in, text out. SPDX-License-Identifier: Apache-2.0 */
+#include "adapters.h"
 #include "generation.h"
 #include "speculation.h"
 #include "verbs.h"
@@ -111,7 +112,8 @@ static int generate(const millet_model *model, const char *prompt, size_t length
     millet_session *session = NULL;
     millet_model *draft;
     millet_error err;
-    int status = cli_open_speculation(&options, &draft);
+    int status = cli_open_adapters(model, &options.adapters, &options.n_adapters);
+    if (status == CLI_OK) status = cli_open_speculation(&options, &draft);
     if (status != CLI_OK) return status;
     if (millet_session_open(model, &options, &session, &err) != MILLET_OK) {
         millet_model_close(&draft);
@@ -151,6 +153,7 @@ static int run(int n_operands, char **operands)
     else if (cli_read_text(NULL, &text, &length))
         status = generate(model, text, length);
     free(text);
+    cli_close_adapters();
     millet_model_close(&model);
     return status;
 }
@@ -158,6 +161,7 @@ static int run(int n_operands, char **operands)
 static const struct cli_option *const groups[] = {rows,
                                                   cli_generation_rows,
                                                   cli_speculation_rows,
+                                                  cli_adapter_rows,
                                                   cli_session_rows,
                                                   cli_threads_rows,
                                                   cli_model_rows,
@@ -177,6 +181,8 @@ const struct cli_verb cli_verb_run = {
         "millet run model.gguf -p 'Once upon a time' -n 64\ta story\n"
         "millet run model.gguf -p 'Once' -n 64 --temperature 0\tthe same story each time\n"
         "millet run model.gguf -p 'Once' -n 8 --n-best 5 --json\twith the five best tokens of each step\n"
+        "millet run model.gguf --lora tuned.gguf=0.8 -p 'Once'\twith an adapter, a little weaker than it was "
+        "trained\n"
         "millet run model.gguf --draft small.gguf --lookup --speed < prompt.txt\tthe same text, sooner",
     .options = groups,
     .run = run,

@@ -3,6 +3,7 @@
 #include "loss_plot.h"
 #include "train_ranks.h"
 #include "train_sources.h"
+#include "training.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 static millet_train_options options; /* filled by the rows below */
+static int (*prepare_more)(void);    /* of another verb that trains, when there are caches; or NULL */
 
 static struct {
     const char *shape, *optimizer, *schedule, *storage, *packing, *log, *plot, *folder;
@@ -19,7 +21,16 @@ static struct {
     bool memory;
 } arguments;
 
-static const struct cli_option rows[] = {
+static const struct {
+    const char *name;
+    millet_train_storage storage;
+} storages[] = {{"f32", MILLET_STORE_F32},
+                {"bf16", MILLET_STORE_BF16},
+                {"q8_0", MILLET_STORE_Q8_0},
+                {"q4_0", MILLET_STORE_Q4_0},
+                {"tq2_0", MILLET_STORE_TQ2_0}};
+
+const struct cli_option cli_train_rows[] = {
     {.name = "new",
      .argument = "FILE",
      .kind = CLI_STRING,
@@ -27,12 +38,14 @@ static const struct cli_option rows[] = {
      .help = "start a new model of the shape described in this JSON file, with the tokenizer of --tokenizer"},
     {.name = "data",
      .letter = 'f',
-     .argument = "FILE[=WEIGHT]",
+     .argument = "FILE[=WEIGHT[@LOSS]]",
      .kind = CLI_LIST,
      .target = &arguments.data,
      .help =
          "learn from this text or JSONL (also .gz), or from a cache of millet corpus; several times for a "
-         "mixture. WEIGHT: its share of the tokens, in parts of the sum; without, by its size"},
+         "mixture. WEIGHT: its share of the tokens, in parts of the sum; without, by its size. LOSS: what "
+         "its targets count "
+         "in the loss (1)"},
     {.name = "cache-dir",
      .argument = "DIR",
      .kind = CLI_STRING,
@@ -219,6 +232,11 @@ static const struct cli_option rows[] = {
      .max = 1,
      .help =
          "probability with which a token of a prefix is hidden behind <|mask|> while learning (default 0)"},
+    {.name = "mask-predict",
+     .kind = CLI_FLAG,
+     .target = &options.mask_predict,
+     .help = "what was hidden is to be predicted where it stood, unless the token has a label; it counts "
+             "--tag-weight"},
     {.name = "dropout",
      .argument = "P",
      .kind = CLI_FLOAT,
@@ -230,8 +248,31 @@ static const struct cli_option rows[] = {
      .argument = "TYPE",
      .kind = CLI_STRING,
      .target = &arguments.storage,
-     .choices = "f32|bf16",
+     .choices = "f32|bf16|q8_0|q4_0|tq2_0",
      .help = "type of the weights in the output, and as the passes see them (default f32)"},
+    {.name = "quantize-after",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.quantize_after,
+     .help = "see them as f32 in the first N steps, and of the type of --storage after that"},
+    {.name = "lora",
+     .argument = "RANK",
+     .kind = CLI_INT,
+     .target = &options.lora_rank,
+     .max = 4096,
+     .help = "train a low-rank adapter of this rank instead of the model, which stays as it is; the output "
+             "is an adapter file"},
+    {.name = "lora-alpha",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &options.lora_alpha,
+     .max = 1e6,
+     .help = "the adapter counts X / RANK times (default: twice the rank)"},
+    {.name = "lora-targets",
+     .argument = "NAMES",
+     .kind = CLI_STRING,
+     .target = &options.lora_targets,
+     .help = "matrices that get an adapter, of q,k,v,o,gate,up,down (default: all)"},
     {.name = "recompute",
      .kind = CLI_FLAG,
      .target = &options.recompute,
@@ -279,14 +320,20 @@ static json_t *number_or_null(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+static void add_finite(json_t *object, const char *key, double value)
+{
+    if (object && isfinite(value)) json_object_set_new(object, key, json_real(value));
+}
+
 /* What was measured. */
 static void add_evaluation(json_t *object, const millet_train_report *r)
 {
-    if (isfinite(r->evaluation_loss))
-        json_object_set_new(object, "evaluation_loss", json_real(r->evaluation_loss));
-    if (!isfinite(r->evaluation_tag_loss)) return;
-    json_object_set_new(object, "evaluation_tag_loss", json_real(r->evaluation_tag_loss));
-    json_object_set_new(object, "evaluation_token_loss", number_or_null(r->evaluation_token_loss));
+    add_finite(object, "evaluation_loss", r->evaluation_loss);
+    add_finite(object, "evaluation_tag_loss", r->evaluation_tag_loss);
+    if (isfinite(r->evaluation_tag_loss))
+        add_finite(object, "evaluation_token_loss", r->evaluation_token_loss);
+    add_finite(object, "evaluation_divergence", r->evaluation_divergence);
+    add_finite(object, "evaluation_hidden", r->evaluation_hidden);
 }
 
 static void log_step(const millet_train_report *r)
@@ -300,8 +347,10 @@ static void log_step(const millet_train_report *r)
                   "loss", number_or_null(r->loss), "z", number_or_null(r->z), "gradient_norm",
                   r->gradient_norm, "rate", r->rate, "tokens", (json_int_t)r->tokens, "tokens_per_second",
                   r->tokens_per_second, "seconds", r->seconds);
-    if (line && isfinite(r->tag_loss)) json_object_set_new(line, "tag_loss", json_real(r->tag_loss));
-    if (line) add_evaluation(line, r);
+    add_finite(line, "tag_loss", r->tag_loss);
+    add_finite(line, "divergence", r->divergence);
+    add_finite(line, "hidden", r->hidden);
+    add_evaluation(line, r);
     char *text = line ? json_dumps(line, JSON_PRESERVE_ORDER | JSON_COMPACT) : NULL;
     json_decref(line);
     /* Training goes on without its log, but not in silence. */
@@ -321,17 +370,24 @@ static void show_step(const millet_train_report *r)
     if (!last && follow.shown > 0 && now - follow.shown < pause) return;
     follow.shown = now;
     long left = lround(r->seconds_left);
-    char evaluation[96] = "";
-    if (isfinite(r->evaluation_tag_loss))
+    char evaluation[128] = "", divergence[64] = "";
+    if (isfinite(r->hidden))
+        snprintf(divergence, sizeof divergence, "  divergence %.4f  hidden %.4f", r->divergence, r->hidden);
+    else if (isfinite(r->divergence))
+        snprintf(divergence, sizeof divergence, "  divergence %.4f", r->divergence);
+    if (isfinite(r->evaluation_divergence))
+        snprintf(evaluation, sizeof evaluation, "  evaluation %.4f, divergence %.4f", r->evaluation_loss,
+                 r->evaluation_divergence);
+    else if (isfinite(r->evaluation_tag_loss))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f (tags %.4f, tokens %.4f)",
                  r->evaluation_loss, r->evaluation_tag_loss, r->evaluation_token_loss);
     else if (isfinite(r->evaluation_loss))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f", r->evaluation_loss);
     fprintf(stderr,
-            "%sstep %llu/%llu  epoch %.2f  loss %.4f%s  rate %.2e  %.0f tokens/s  %ld:%02ld:%02ld left%s",
+            "%sstep %llu/%llu  epoch %.2f  loss %.4f%s%s  rate %.2e  %.0f tokens/s  %ld:%02ld:%02ld left%s",
             terminal ? "\r\033[K" : "", (unsigned long long)r->step, (unsigned long long)r->steps, r->epochs,
-            r->loss, evaluation, r->rate, r->tokens_per_second, left / 3600, left / 60 % 60, left % 60,
-            terminal && !isfinite(r->evaluation_loss) ? "" : "\n");
+            r->loss, divergence, evaluation, r->rate, r->tokens_per_second, left / 3600, left / 60 % 60,
+            left % 60, terminal && !isfinite(r->evaluation_loss) ? "" : "\n");
     follow.line_open = terminal && !isfinite(r->evaluation_loss);
 }
 
@@ -378,12 +434,12 @@ static char *folder_of_output(void)
 static int open_tokenizer(millet_tokenizer **tokenizer)
 {
     const char *path = arguments.shape ? options.tokenizer_path : options.model;
-    const char *beside = arguments.shape || options.resume ? NULL : options.tokenizer_path;
+    bool state_has_it = options.resume && !options.lora_rank; /* an adapter's state has none */
+    const char *beside = arguments.shape || state_has_it ? NULL : options.tokenizer_path;
     char *state = name_with(options.state, ".state");
     if (!state) return cli_fail_text("out of memory");
     millet_error err;
-    millet_status status =
-        millet_tokenizer_open(options.resume ? state : path, beside, NULL, tokenizer, &err);
+    millet_status status = millet_tokenizer_open(state_has_it ? state : path, beside, NULL, tokenizer, &err);
     free(state);
     return status == MILLET_OK ? CLI_OK : cli_fail(&err);
 }
@@ -398,7 +454,7 @@ static int prepare_data(void)
                   : cli_fail_text("out of memory");
     free(folder);
     millet_tokenizer_close(&tokenizer);
-    return code;
+    return code == CLI_OK && prepare_more ? prepare_more() : code;
 }
 
 /* ---- The verb ---- */
@@ -409,14 +465,15 @@ static int print_memory(void)
     millet_error err;
     if (millet_train_estimate(&options, &m, &err)) return cli_fail(&err);
     if (cli_json)
-        return cli_print_json(json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "parameters",
-                                        (json_int_t)m.n_weights, "weights", (json_int_t)m.weights,
-                                        "gradients", (json_int_t)m.gradients, "optimizer",
-                                        (json_int_t)m.optimizer, "activations", (json_int_t)m.activations,
-                                        "exchange", (json_int_t)m.exchange, "total", (json_int_t)m.total));
+        return cli_print_json(json_pack(
+            "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "parameters", (json_int_t)m.n_weights, "weights",
+            (json_int_t)m.weights, "gradients", (json_int_t)m.gradients, "optimizer", (json_int_t)m.optimizer,
+            "activations", (json_int_t)m.activations, "distillation", (json_int_t)m.distillation, "exchange",
+            (json_int_t)m.exchange, "total", (json_int_t)m.total));
     printf("%.2f million parameters\nweights %s, gradients %s, optimizer %s, activations %s",
            (double)m.n_weights / 1e6, cli_bytes(m.weights), cli_bytes(m.gradients), cli_bytes(m.optimizer),
            cli_bytes(m.activations));
+    if (m.distillation) printf(", teacher %s", cli_bytes(m.distillation));
     if (m.exchange) printf(", exchange %s", cli_bytes(m.exchange));
     printf(": %s in all%s, and the corpus\n", cli_bytes(m.total), m.exchange ? " for each process" : "");
     return CLI_OK;
@@ -429,12 +486,16 @@ static int print_result(const millet_train_report *r)
             json_pack("{s:s,s:I,s:I,s:o,s:f,s:f}", "output", options.output, "steps", (json_int_t)r->step,
                       "tokens", (json_int_t)r->tokens, "loss", number_or_null(r->loss), "seconds", r->seconds,
                       "tokens_per_second", r->tokens_per_second);
-        if (result) add_evaluation(result, r);
+        add_finite(result, "divergence", r->divergence);
+        add_finite(result, "hidden", r->hidden);
+        add_evaluation(result, r);
         return cli_print_json(result);
     }
     printf("%s: %llu steps", options.output, (unsigned long long)r->step);
     if (isfinite(r->loss)) printf(", loss %.4f", r->loss);
+    if (isfinite(r->divergence)) printf(", divergence %.4f", r->divergence);
     if (isfinite(r->evaluation_loss)) printf(", evaluation %.4f", r->evaluation_loss);
+    if (isfinite(r->evaluation_divergence)) printf(", its divergence %.4f", r->evaluation_divergence);
     printf(", %.1f s, %.0f tokens/s\n", r->seconds, r->tokens_per_second);
     return CLI_OK;
 }
@@ -442,8 +503,7 @@ static int print_result(const millet_train_report *r)
 static int take_arguments(int n_operands, char **operands)
 {
     if (n_operands == 1 && arguments.shape) return cli_usage("either MODEL or --new FILE, not both");
-    if (n_operands == 0 && !arguments.shape)
-        return cli_usage("MODEL or --new FILE is missing; see millet train --help");
+    if (n_operands == 0 && !arguments.shape) return cli_usage("MODEL or --new FILE is missing; see --help");
     if (arguments.shape && !cli_model.tokenizer)
         return cli_usage("--new needs --tokenizer FILE: any checkpoint whose tokenizer the model shall have");
     if (n_operands == 1) options.model = operands[0];
@@ -452,7 +512,8 @@ static int take_arguments(int n_operands, char **operands)
     if (arguments.optimizer && !strcmp(arguments.optimizer, "muon")) options.optimizer = MILLET_MUON;
     if (arguments.schedule && !strcmp(arguments.schedule, "wsd")) options.schedule = MILLET_WSD;
     if (arguments.schedule && !strcmp(arguments.schedule, "constant")) options.schedule = MILLET_CONSTANT;
-    if (arguments.storage && !strcmp(arguments.storage, "bf16")) options.storage = MILLET_STORE_BF16;
+    for (size_t i = 0; arguments.storage && i < sizeof storages / sizeof *storages; i++)
+        if (!strcmp(arguments.storage, storages[i].name)) options.storage = storages[i].storage;
     if (arguments.packing && !strcmp(arguments.packing, "sequential"))
         options.packing = MILLET_PACK_SEQUENTIAL;
     if (arguments.memory) return CLI_OK;
@@ -463,6 +524,9 @@ static int take_arguments(int n_operands, char **operands)
     if (!options.steps && !(options.epochs > 0)) return cli_usage("--steps N or --epochs X is missing");
     if (options.steps && options.epochs > 0) return cli_usage("--steps or --epochs, not both");
     if (options.holdout && arguments.evaluation.count) return cli_usage("--holdout or --eval-data, not both");
+    if (options.lora_rank && arguments.shape) return cli_usage("--lora needs a MODEL, not --new");
+    if (!options.lora_rank && (options.lora_alpha > 0 || options.lora_targets))
+        return cli_usage("--lora-alpha and --lora-targets belong to --lora RANK");
     if (options.resume && options.restart) return cli_usage("--resume or --restart, not both");
     return CLI_OK;
 }
@@ -483,8 +547,10 @@ static int prepare(void)
 static int train(void)
 {
     cli_catch_interrupt();
-    int code = cli_ranks_agree(&options, prepare());
-    if (code != CLI_OK) return code;
+    int code = prepare();
+    bool done = code == CLI_PREPARED;
+    code = cli_ranks_agree(&options, done ? CLI_OK : code);
+    if (code != CLI_OK || done) return code;
     follow.plotted = cli_seconds();
     millet_train_report last = {0};
     millet_error err;
@@ -514,7 +580,7 @@ static int join_and_train(void)
     return code;
 }
 
-static int run(int n_operands, char **operands)
+int cli_train(int n_operands, char **operands, int (*prepare_caches)(void))
 {
     char *shape = NULL;
     size_t length;
@@ -525,6 +591,7 @@ static int run(int n_operands, char **operands)
         if (!cli_read_text(arguments.shape, &shape, &length)) return CLI_FAILED;
         options.shape = shape;
     }
+    prepare_more = prepare_caches;
     code = join_and_train();
     free(follow.log_path);
     free(follow.plot_path);
@@ -533,13 +600,24 @@ static int run(int n_operands, char **operands)
     return code;
 }
 
-static void set_defaults(void)
+static int run(int n_operands, char **operands)
+{
+    return cli_train(n_operands, operands, NULL);
+}
+
+millet_train_options *cli_train_defaults(void)
 {
     options = millet_train_options_default();
     cli_ranks_prepare();
+    return &options;
 }
 
-static const struct cli_option *const groups[] = {rows,           cli_source_rows, cli_threads_rows,
+static void set_defaults(void)
+{
+    cli_train_defaults();
+}
+
+static const struct cli_option *const groups[] = {cli_train_rows, cli_source_rows, cli_threads_rows,
                                                   cli_model_rows, cli_json_rows,   NULL};
 
 const struct cli_verb cli_verb_train = {

@@ -91,7 +91,7 @@ const char *cli_nearest(const char *word, const char *const *names)
     return nearest;
 }
 
-enum { MAX_OPTIONS = 64 };
+enum { MAX_OPTIONS = 96 };
 
 /* All rows of a verb, with --help and --man. */
 static int gather(const struct cli_verb *verb, const struct cli_option **rows)

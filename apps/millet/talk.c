@@ -112,6 +112,13 @@ int cli_print_json(json_t *value)
     return fflush(stdout) == 0 ? CLI_OK : cli_fail_text("cannot write the result: %s", strerror(errno));
 }
 
+char *cli_split_value(const char *argument, const char **value)
+{
+    const char *equals = strrchr(argument, '=');
+    *value = equals && access(argument, F_OK) != 0 ? equals + 1 : NULL;
+    return *value ? strndup(argument, (size_t)(equals - argument)) : strdup(argument);
+}
+
 const char *cli_bytes(uint64_t bytes)
 {
     static char texts[8][24];

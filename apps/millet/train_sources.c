@@ -28,20 +28,29 @@ void cli_release_sources(void)
     files.n_names = files.n_caches = 0;
 }
 
-/* FILE=WEIGHT; where there is a file of that whole name, it is meant. */
 static int take_part(const char *argument)
 {
     size_t index = files.n_names;
-    char *name = strdup(argument), *equals = name ? strrchr(name, '=') : NULL, *end;
+    const char *text;
+    char *name = cli_split_value(argument, &text), *end;
     if (!name) return cli_fail_text("out of memory");
     files.names[files.n_names++] = name;
-    files.parts[index].weight = 0;
-    if (!equals || access(argument, F_OK) == 0) return CLI_OK;
-    double weight = strtod(equals + 1, &end);
-    if (end == equals + 1 || *end || !(weight > 0) || !isfinite(weight))
-        return cli_usage("--data %s: behind = stands a weight, a number above 0", argument);
+    files.parts[index] = (millet_train_data){0};
+    if (!text) return CLI_OK;
+    double weight = strtod(text, &end), loss = 1;
+    bool good = end > text && weight > 0 && isfinite(weight);
+    if (*end == '@') {
+        char *number = end + 1;
+        loss = strtod(number, &end);
+        good = good && end > number && loss > 0 && loss < 1e6;
+    }
+    if (!good || *end)
+        return cli_usage(
+            "--data %s: behind = stands a weight, a number above 0, and behind it there may be @ and "
+            "what the file counts in the loss",
+            argument);
     files.parts[index].weight = weight;
-    *equals = 0;
+    files.parts[index].loss_weight = (float)loss;
     return CLI_OK;
 }
 

@@ -7,7 +7,10 @@
 #define CLI_VERB_LIST(X)                                                                                     \
     X(inspect)                                                                                               \
     X(run)                                                                                                   \
-    X(chat) X(compact) X(train) X(eval) X(bench) X(tokenize) X(tokenizer) X(corpus) X(logits) X(completion)
+    X(chat)                                                                                                  \
+    X(understand)                                                                                            \
+    X(compact)                                                                                               \
+    X(prune) X(train) X(distil) X(eval) X(bench) X(tokenize) X(tokenizer) X(corpus) X(logits) X(completion)
 
 #define CLI_VERB_DECLARE(name) extern const struct cli_verb cli_verb_##name;
 CLI_VERB_LIST(CLI_VERB_DECLARE)

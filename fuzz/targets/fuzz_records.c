@@ -17,7 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct mlt_tokenizer *open_tokenizer(enum mlt_tokenizer_kind kind)
 {
     static const char *const others[] = {
-        "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<unk>", MLT_SPACE_MARK "the", "th", "er"};
+        "<s>",     "</s>",    "<|im_start|>", "<|im_end|>",         "<|call|>", "<|O|>",
+        "<|B:a|>", "<|I:a|>", "<unk>",        MLT_SPACE_MARK "the", "th",       "er"};
+    enum { FIRST_CONTROL = 256, UNKNOWN = FIRST_CONTROL + 8 };
     static char texts[256][8];
     struct mlt_token_text tokens[256 + MLT_COUNT(others)];
     float scores[256 + MLT_COUNT(others)];
@@ -27,10 +29,10 @@ static struct mlt_tokenizer *open_tokenizer(enum mlt_tokenizer_kind kind)
         tokens[i].data = i < 256 ? texts[i] : others[i - 256];
         tokens[i].length = strlen(tokens[i].data);
         scores[i] = -(float)i;
-        types[i] = i < 256    ? MLT_TOKEN_BYTE
-                   : i < 260  ? MLT_TOKEN_CONTROL
-                   : i == 260 ? MLT_TOKEN_UNKNOWN
-                              : MLT_TOKEN_NORMAL;
+        types[i] = i < FIRST_CONTROL ? MLT_TOKEN_BYTE
+                   : i < UNKNOWN     ? MLT_TOKEN_CONTROL
+                   : i == UNKNOWN    ? MLT_TOKEN_UNKNOWN
+                                     : MLT_TOKEN_NORMAL;
     }
     struct mlt_tokenizer_spec spec = mlt_tokenizer_spec_default(kind);
     struct mlt_tokenizer *tokenizer;
@@ -40,7 +42,7 @@ static struct mlt_tokenizer *open_tokenizer(enum mlt_tokenizer_kind kind)
     spec.types = types;
     spec.bos = 256;
     spec.eos = 257;
-    spec.unknown = 260;
+    spec.unknown = UNKNOWN;
     spec.add_eos = false;
     if (mlt_tokenizer_open(mlt_default_allocator(), &spec, &tokenizer, NULL) != MILLET_OK) abort();
     return tokenizer;
@@ -83,6 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (mlt_encode_record(&encoder, &record, true, true, &encoded, &result, NULL) == MILLET_OK) {
             if (result.count != encoded.count || result.prefix > result.count) abort();
             if ((result.skip == MILLET_SKIP_REASONS) != (result.count > 0)) abort();
+            size_t n_labels = 0;
+            for (size_t k = 0; k < result.count; k++)
+                n_labels += encoded.labels[k] >= 0;
+            if (n_labels != result.n_labels || result.n_labels > result.prefix) abort();
         }
         mlt_encoded_release(&encoded);
         millet_skip skip;

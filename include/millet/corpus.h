@@ -179,7 +179,8 @@ MILLET_API millet_batch_options millet_batch_options_default(void);
 
 typedef struct millet_mixture_part {
     const millet_cache *cache;
-    double weight; /* share of the tokens, in parts of the sum; all 0: in proportion to their tokens */
+    double weight;     /* share of the tokens, in parts of the sum; all 0: in proportion to their tokens */
+    float loss_weight; /* what its targets count in a loss; 0: 1 */
 } millet_mixture_part;
 
 typedef struct millet_batches millet_batches;

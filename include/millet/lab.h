@@ -94,6 +94,12 @@ MILLET_API millet_status millet_speed_measure(const millet_model *model, const m
  */
 MILLET_API const char *millet_quantize_type_names(void);
 
+/* An adapter file to make part of the weights, and how strongly: 1 as it was trained. */
+typedef struct millet_merge {
+    const char *adapter;
+    float scale;
+} millet_merge;
+
 typedef struct millet_quantize_options {
     const millet_allocator *allocator; /* NULL: the C library's */
     const char *type;                  /* one of millet_quantize_type_names(); NULL: "Q8_0" */
@@ -102,6 +108,9 @@ typedef struct millet_quantize_options {
     const char *const *keep; /* tensors to copy as they are: names, in which * and ? stand for any text and
                                 any character; NULL: none */
     size_t n_keep;
+    const millet_merge
+        *merge; /* adapters: a matrix becomes W + scale * alpha / rank * B A first; NULL: none */
+    size_t n_merge;
     const char *tokenizer_path; /* as in millet_model_options */
     uint64_t split_bytes;       /* the output is cut into files of at most so many bytes; 0: one file */
     int32_t n_threads;          /* 0: the CPUs this process may use */
@@ -140,7 +149,7 @@ typedef struct millet_quantized {
  *
  * *result (may be NULL) is to be released with millet_quantized_free. Errors: BAD_ARGUMENT (a type's name; a
  * value that is NaN or infinite, naming tensor and index; a quantised input without allow_requantize), those
- * of opening and writing, CANCELLED, NO_MEMORY.
+ * of opening (of adapters: as of millet_adapter_open) and writing, CANCELLED, NO_MEMORY.
  */
 MILLET_API millet_status millet_quantize(const char *input, const char *output,
                                          const millet_quantize_options *options, millet_quantized **result,
@@ -169,6 +178,8 @@ typedef struct millet_eval_options {
     int64_t max_tokens; /* use only so many tokens of the text; 0: all */
     int32_t n_batch, n_threads;
     millet_cache_type cache_type, base_cache_type; /* of the model, and of what it is compared with */
+    const millet_adapter_use *adapters;            /* of the model alone, as in millet_session_options */
+    int32_t n_adapters;
     bool exact_activations;
     bool special;        /* recognise special tokens in the text */
     float *nll;          /* where not NULL: takes the negative log-likelihood of scored tokens */

@@ -170,6 +170,44 @@ MILLET_API const char *millet_chat_template_names(void);
 /* The name of the template recognised in the model's metadata, or NULL. */
 MILLET_API const char *millet_chat_template_detect(const millet_model *model);
 
+/* ---- Adapters ---- */
+
+/*
+ * A low-rank adapter (LoRA: Hu et al., 2021): what fine-tuning has added to some of a model's matrices, in a
+ * file of its own. Sessions use it beside the model's weights, which stay as they are. docs/adapters.md has
+ * the whole.
+ */
+typedef struct millet_adapter millet_adapter;
+
+/*
+ * Opens an adapter file (GGUF with general.type "adapter", as training writes it and other runtimes too) for
+ * this model, which must outlive it; its tensors are mapped and used in place. Immutable, may be shared by
+ * sessions and threads. Errors name the file and its key or tensor: those of opening a file; BAD_FORMAT (no
+ * adapter, half of a pair, shapes that do not fit), BAD_ARGUMENT (made for another architecture), NOT_FOUND
+ * (the model has no such matrix), UNSUPPORTED (another kind of adapter; token embeddings, experts, vectors).
+ */
+MILLET_API millet_status millet_adapter_open(const millet_model *model, const char *path,
+                                             millet_adapter **adapter, millet_error *err);
+MILLET_API void millet_adapter_close(millet_adapter **adapter);
+
+typedef struct millet_adapter_info {
+    const char *path;
+    float alpha;         /* 0: the file has none, and the product is not divided by the rank */
+    int32_t rank;        /* the largest of its matrices' */
+    uint64_t n_matrices; /* that it changes */
+    uint64_t parameters, bytes;
+} millet_adapter_info;
+
+MILLET_API void millet_adapter_get_info(const millet_adapter *adapter, millet_adapter_info *info);
+
+/* An adapter and how strongly it acts: 1 as it was trained, 0 not at all. */
+typedef struct millet_adapter_use {
+    const millet_adapter *adapter;
+    float scale;
+} millet_adapter_use;
+
+enum { MILLET_MAX_ADAPTERS = 8 };
+
 /* ---- Sessions ---- */
 
 typedef struct millet_session millet_session;
@@ -205,6 +243,10 @@ typedef struct millet_session_options {
     int32_t n_draft;   /* guesses in a step at most, to 32; 0: 8 where there is speculation */
     bool draft_always; /* verify n_draft guesses whether that pays or not: to measure how often they are right
                         */
+    /* Adapters to use, in this order, up to MILLET_MAX_ADAPTERS; the list is copied, what it points to must
+     * outlive the session. */
+    const millet_adapter_use *adapters;
+    int32_t n_adapters;
 } millet_session_options;
 
 MILLET_API millet_session_options millet_session_options_default(void);
@@ -212,7 +254,7 @@ MILLET_API millet_session_options millet_session_options_default(void);
 /* Bytes that a session will take, all of it before the first token. The model's mapped weights are counted
  * apart. */
 typedef struct millet_memory {
-    uint64_t weights;   /* the tensors of the model and its draft model, mapped from their files */
+    uint64_t weights;   /* the tensors of the model, its draft model and adapters, mapped from their files */
     uint64_t cache;     /* keys and values of both */
     uint64_t workspace; /* activations, logits, threads, speculation */
     uint64_t total;     /* cache + workspace */

@@ -8,6 +8,7 @@
 #define MILLET_TRAIN_H
 
 #include "millet/corpus.h"
+#include "millet/distil.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,10 +26,16 @@ typedef enum millet_schedule {
     MILLET_CONSTANT,
 } millet_schedule;
 
-/* The type of weights in the file that training ends with, and that the passes see meanwhile. */
+/* The type of matrices in the file that training ends with. The passes read weights as that file will have
+ * them; what the optimiser changes stays F32. */
 typedef enum millet_train_storage {
     MILLET_STORE_F32,
-    MILLET_STORE_BF16, /* passes read weights rounded to BF16; what the optimiser changes stays F32 */
+    MILLET_STORE_BF16,
+    /* Quantisation-aware: a file as of millet_quantize, but trained to be one (docs/train.md says which
+     * matrices are of another type). */
+    MILLET_STORE_Q8_0,
+    MILLET_STORE_Q4_0,
+    MILLET_STORE_TQ2_0,
 } millet_train_storage;
 
 /* What training reports after every step. */
@@ -39,8 +46,10 @@ typedef struct millet_train_report {
     /* Mean of -ln p over the step's targets, in nats; NAN where it had none (nothing was learnt). Labels
      * count `tag_weight` in the mean. */
     double loss;
-    double tag_loss;      /* the mean over the step's labels alone; NAN where it had none */
-    double z;             /* mean squared logarithm of the softmax's denominator, weighted as the loss */
+    double tag_loss;   /* the mean over the step's labels alone; NAN where it had none */
+    double divergence; /* mean of the teacher's softened distribution from the student's; NAN without one */
+    double hidden; /* mean error of the matched hidden states, in parts of the teacher's; NAN without any */
+    double z;      /* mean squared logarithm of the softmax's denominator, weighted as the loss */
     double gradient_norm; /* before clipping */
     double rate;          /* learning rate of the step */
     uint64_t tokens;      /* positions of rows seen so far, padding and earlier runs included */
@@ -48,7 +57,9 @@ typedef struct millet_train_report {
     double evaluation_loss; /* mean on what was kept for it; NAN where it was not measured after this step */
     double evaluation_tag_loss, evaluation_token_loss; /* of its labels, and of its next tokens, apart; NAN
                                                           where it has none or was not measured */
-    bool saved;                                        /* the state was written after this step */
+    double evaluation_hidden;                          /* the same of the hidden states' error */
+    double evaluation_divergence; /* the same of the divergence; NAN also where the files have none */
+    bool saved;                   /* the state was written after this step */
 } millet_train_report;
 
 /* ---- Several processes ---- */
@@ -94,6 +105,7 @@ typedef bool millet_train_callback(void *context, const millet_train_report *rep
 typedef struct millet_train_data {
     const char *cache; /* a file that millet_cache_build made with the model's tokenizer */
     double weight;     /* share of the tokens, in parts of the sum; all 0: in proportion to their tokens */
+    float loss_weight; /* what its targets count in the mean loss that is learnt from; 0: 1 */
 } millet_train_data;
 
 typedef struct millet_train_options {
@@ -148,14 +160,24 @@ typedef struct millet_train_options {
     /* While learning only: the probability with which each token of a prefix that is no control token becomes
      * the control token <|mask|>, which the tokenizer must have; 0: none. */
     float mask;
+    bool mask_predict; /* what was there is then to be predicted, where the position has no label; counts as
+                          a label does */
     /* While learning only: the part of the embeddings and of what each branch adds to the residual stream
      * that is left out (Srivastava et al., 2014), in steps of 2^-16; 0 to 0.99. */
     float dropout;
 
+    millet_distillation distil; /* from teachers, beside the labels; without outputs: not */
+
     millet_train_storage storage;
-    bool recompute;    /* keep only the layers' inputs: less memory, a third more time */
-    uint64_t seed;     /* of new weights and of the order of the rows */
-    int32_t n_threads; /* 0: one for each CPU. Results are the same for every number. */
+    uint64_t quantize_after; /* steps in which the passes read F32 weights still; 0: none */
+    /* A low-rank adapter of the model is trained instead of the model itself (docs/adapters.md); the output,
+     * and the state, are adapter files. Storage is F32 or BF16. */
+    int32_t lora_rank;        /* 0: no adapter; else 1 to 4096 */
+    float lora_alpha;         /* the product of A and B counts alpha / rank times; 0: twice the rank */
+    const char *lora_targets; /* of "q,k,v,o,gate,up,down"; NULL: all of them */
+    bool recompute;           /* keep only the layers' inputs: less memory, a third more time */
+    uint64_t seed;            /* of new weights and of the order of the rows */
+    int32_t n_threads;        /* 0: one for each CPU. Results are the same for every number. */
 
     /* The processes that share the work; NULL: this one alone. All give the same options and see the same
      * files. `rows` are those of all together, at least one for each. Rank 0 writes the files. Losses are the
@@ -170,11 +192,12 @@ typedef struct millet_train_options {
 
 MILLET_API millet_train_options millet_train_options_default(void);
 
-/* Memory that training takes, by what for, in bytes; with ranks, of the one that takes most. */
+/* Memory that training takes, by what for, in bytes; with ranks, of the one that takes most. A model that an
+ * adapter is trained for is mapped, and not counted. */
 typedef struct millet_train_memory {
-    uint64_t weights, gradients, optimizer, activations, total;
-    uint64_t exchange; /* buffers between ranks */
-    uint64_t n_weights;
+    uint64_t weights, gradients, optimizer, activations, distillation, total;
+    uint64_t exchange;  /* buffers between ranks */
+    uint64_t n_weights; /* that are trained */
 } millet_train_memory;
 
 /* Errors as of millet_train. Reads the model's description only, not its weights. */

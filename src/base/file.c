@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static millet_status fail_errno(millet_error *err, const char *path, const char *what)
+millet_status mlt_fail_errno(millet_error *err, const char *path, const char *what)
 {
     int code = errno;
     millet_status status = code == ENOENT ? MILLET_NOT_FOUND : code == ENOMEM ? MILLET_NO_MEMORY : MILLET_IO;
@@ -22,9 +22,9 @@ static millet_status open_regular(const char *path, int *fd, uint64_t *size, mil
 {
     struct stat info;
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* NONBLOCK: a FIFO must not hang us */
-    if (*fd < 0) return fail_errno(err, path, "cannot open");
+    if (*fd < 0) return mlt_fail_errno(err, path, "cannot open");
     if (fstat(*fd, &info) != 0) {
-        millet_status status = fail_errno(err, path, "cannot read its size");
+        millet_status status = mlt_fail_errno(err, path, "cannot read its size");
         close(*fd);
         return status;
     }
@@ -43,7 +43,7 @@ static millet_status read_exactly(int fd, const char *path, char *data, uint64_t
     while (done < size) {
         ssize_t n = read(fd, data + done, (size_t)MLT_MIN(size - done, (uint64_t)1 << 30));
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fail_errno(err, path, "cannot read");
+        if (n < 0) return mlt_fail_errno(err, path, "cannot read");
         if (n == 0)
             return mlt_fail_at(err, MILLET_IO, path, NULL, done, "the file became shorter while it was read");
         done += (uint64_t)n;
@@ -69,14 +69,14 @@ millet_status mlt_file_map_open(const char *path, struct mlt_file_map *map, mill
         } else if (errno == ENODEV) { /* a file system that cannot map */
             char *copy = malloc((size_t)map->size);
             if (!copy) {
-                status = fail_errno(err, path, "cannot hold the file in memory");
+                status = mlt_fail_errno(err, path, "cannot hold the file in memory");
             } else {
                 map->data = (uint8_t *)copy;
                 map->in_memory = true;
                 status = read_exactly(fd, path, copy, map->size, err);
             }
         } else {
-            status = fail_errno(err, path, "cannot map");
+            status = mlt_fail_errno(err, path, "cannot map");
         }
     }
     close(fd);
@@ -180,7 +180,7 @@ millet_status mlt_writer_open(const millet_allocator *allocator, const char *pat
              (long)getpid());
     writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (writer->fd < 0) {
-        millet_status status = fail_errno(err, path, "cannot create a temporary file beside it");
+        millet_status status = mlt_fail_errno(err, path, "cannot create a temporary file beside it");
         mlt_writer_abort(&writer);
         return status;
     }
@@ -196,7 +196,7 @@ static millet_status write_all(struct mlt_writer *writer, const char *bytes, uin
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) {
             if (n == 0) errno = ENOSPC;
-            return writer->status = fail_errno(err, writer->path, "cannot write");
+            return writer->status = mlt_fail_errno(err, writer->path, "cannot write");
         }
         bytes += n;
         size -= (uint64_t)n;
@@ -243,7 +243,7 @@ uint64_t mlt_writer_position(const struct mlt_writer *writer)
     return writer->position;
 }
 
-static void sync_directory(const char *path)
+void mlt_sync_directory(const char *path)
 {
     /* A rename is durable once its directory is; a system that refuses to sync directories loses nothing by
      * it. */
@@ -266,16 +266,17 @@ millet_status mlt_writer_commit(struct mlt_writer **handle, millet_error *err)
         mlt_fail_at(err, status, writer->path, NULL, MILLET_NO_OFFSET, "an earlier write failed");
     else
         status = flush(writer, err);
-    if (status == MILLET_OK && fsync(writer->fd) != 0) status = fail_errno(err, writer->path, "cannot write");
+    if (status == MILLET_OK && fsync(writer->fd) != 0)
+        status = mlt_fail_errno(err, writer->path, "cannot write");
     if (status == MILLET_OK) {
         int fd = writer->fd;
         writer->fd = -1;
-        if (close(fd) != 0) status = fail_errno(err, writer->path, "cannot write");
+        if (close(fd) != 0) status = mlt_fail_errno(err, writer->path, "cannot write");
     }
     if (status == MILLET_OK && rename(writer->temporary, writer->path) != 0)
-        status = fail_errno(err, writer->path, "cannot rename the finished file");
+        status = mlt_fail_errno(err, writer->path, "cannot rename the finished file");
     if (status == MILLET_OK) {
-        sync_directory(writer->path);
+        mlt_sync_directory(writer->path);
         mlt_free(&writer->allocator, writer->temporary);
         writer->temporary = NULL; /* nothing is left to remove */
     }

@@ -61,4 +61,9 @@ millet_status mlt_writer_commit(struct mlt_writer **writer, millet_error *err);
 /* Removes the temporary file, releases the writer and nulls the handle; nothing for NULL. */
 void mlt_writer_abort(struct mlt_writer **writer);
 
+/* What errno says, about a file: NOT_FOUND, NO_MEMORY or IO. */
+millet_status mlt_fail_errno(millet_error *err, const char *path, const char *what);
+/* Makes a rename in the folder of `path` durable. */
+void mlt_sync_directory(const char *path);
+
 #endif

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "compact/encode_tensor.h"
+#include "compact/merge_adapter.h"
 #include "compact/quantize_types.h"
 #include "format/gguf_write.h"
 #include "import/open_any.h"
@@ -35,6 +36,8 @@ struct run {
     const struct mlt_quantize_type *type;
     mlt_dtype output_dtype, embedding_dtype; /* what the options ask for; MLT_DTYPE_LIMIT: nothing */
     struct mlt_checkpoint *checkpoint;
+    struct mlt_checkpoint **adapters; /* [n_adapters]: open ones */
+    size_t n_adapters;
     struct mlt_arena arena; /* of what follows */
     struct mlt_meta *metas; /* of the output */
     size_t n_metas;
@@ -203,6 +206,26 @@ void millet_quantized_free(millet_quantized **handle)
     *handle = NULL;
 }
 
+/* ---- Adapters -------------------------------------------------------------------------------------------
+ */
+
+static millet_status merge_adapters(struct run *r, millet_error *err)
+{
+    size_t n = r->options->n_merge;
+    if (n == 0) return MILLET_OK;
+    r->adapters = mlt_arena_alloc(&r->arena, n, sizeof *r->adapters, err);
+    if (!r->adapters) return MILLET_NO_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        const millet_merge *merge = &r->options->merge[i];
+        struct mlt_adapter_file file;
+        MLT_TRY(mlt_checkpoint_open(&r->allocator, merge->adapter, NULL, &r->adapters[i], err));
+        r->n_adapters++;
+        MLT_TRY(mlt_adapter_file_read(r->adapters[i], r->checkpoint, &r->arena, &file, err));
+        MLT_TRY(mlt_merge_adapter(r->checkpoint, &file, merge->scale, err));
+    }
+    return MILLET_OK;
+}
+
 /* ---- Carrying it out ------------------------------------------------------------------------------------
  */
 
@@ -252,6 +275,7 @@ static millet_status run(struct run *r, millet_error *err)
 {
     MLT_TRY(check_options(r, err));
     MLT_TRY(mlt_open_any(&r->allocator, r->input, r->options->tokenizer_path, &r->checkpoint, err));
+    MLT_TRY(merge_adapters(r, err));
     MLT_TRY(plan_tensors(r, err));
     MLT_TRY(plan_metadata(r, err));
     MLT_TRY(start_result(r, err));
@@ -282,6 +306,8 @@ millet_status millet_quantize(const char *input, const char *output, const mille
     millet_status status = run(&r, err);
     mlt_gguf_writer_abort(&r.writer);
     mlt_encoder_close(&r.encoder);
+    for (size_t i = 0; i < r.n_adapters; i++)
+        mlt_checkpoint_close(&r.adapters[i]);
     mlt_arena_release(&r.arena);
     mlt_checkpoint_close(&r.checkpoint);
     millet_quantized *all = r.result ? &r.result->public : NULL;

@@ -23,10 +23,29 @@ struct mlt_batch {
      * these are all. */
     int32_t first_row, all_rows;
     int32_t *tokens, *targets, *begin,
-        *end;         /* [rows][length]; targets: the token to predict at each position, or MLT_NO_TARGET */
-    uint8_t *marks;   /* [rows][length] of millet_mark; NULL: none anywhere */
-    float tag_weight; /* what a label counts in a loss, where a next token counts 1 */
+        *end;          /* [rows][length]; targets: the token to predict at each position, or MLT_NO_TARGET */
+    uint8_t *marks;    /* [rows][length] of millet_mark; NULL: none anywhere */
+    float tag_weight;  /* what a label counts in a loss, where a next token counts 1 */
+    float *row_weight; /* [rows] what targets of a row count in a loss besides; NULL: 1 */
+    uint64_t *source;  /* [rows][length] where each position comes from, or MLT_NO_SOURCE; NULL: not wanted */
 };
+
+/* A source is the number of the mixture's part, and that of the token in the part's cache. */
+#define MLT_NO_SOURCE UINT64_MAX
+enum { MLT_SOURCE_PART_SHIFT = 48 };
+
+static inline uint64_t mlt_source(uint64_t part, uint64_t token)
+{
+    return part << MLT_SOURCE_PART_SHIFT | token;
+}
+static inline uint64_t mlt_source_part(uint64_t source)
+{
+    return source >> MLT_SOURCE_PART_SHIFT;
+}
+static inline uint64_t mlt_source_token(uint64_t source)
+{
+    return source & ((UINT64_C(1) << MLT_SOURCE_PART_SHIFT) - 1);
+}
 
 /*
  * A source of batches; `fill` makes the batch for step `step` (0, 1, ...), the same batch for the same step

@@ -21,6 +21,7 @@ enum { BLOCK = 4096, MAX_LENGTH = 1 << 24 };
 struct part {
     struct mlt_row_plan plan;
     uint32_t begin, quota; /* its places in a block before they are permuted: [begin, begin + quota) */
+    float loss_weight;
 };
 
 struct millet_batches {
@@ -57,6 +58,8 @@ static millet_status check_options(const millet_batch_options *o, const millet_m
     for (size_t i = 0; i < n_parts; i++) {
         if (!(parts[i].weight >= 0) || !(parts[i].weight < INFINITY))
             return bad_option(err, "weight", "a number of at least 0 is needed");
+        if (!(parts[i].loss_weight >= 0) || !(parts[i].loss_weight < INFINITY))
+            return bad_option(err, "loss_weight", "a number of at least 0 is needed");
         if (parts[i].cache->trailer.n_vocab != parts[0].cache->trailer.n_vocab ||
             parts[i].cache->trailer.tokenizer_checksum != parts[0].cache->trailer.tokenizer_checksum)
             return mlt_fail_at(err, MILLET_BAD_ARGUMENT, parts[i].cache->path, NULL, MILLET_NO_OFFSET,
@@ -174,7 +177,7 @@ static millet_status open_parts(struct millet_batches *batches, const millet_mix
     for (size_t i = 0; i < n_parts; i++) {
         struct mlt_row_plan *plan = &batches->parts[i].plan;
         MLT_TRY(mlt_row_plan_open(&batches->allocator, parts[i].cache, &batches->options, plan, err));
-        batches->n_parts++;
+        batches->parts[batches->n_parts++].loss_weight = parts[i].loss_weight > 0 ? parts[i].loss_weight : 1;
         if (plan->n_rows == 0 && (!weighted || parts[i].weight > 0))
             return no_rows(parts[i].cache, &batches->options, err);
         if (!weighted || parts[i].weight > 0) add_info(batches, plan);
@@ -247,7 +250,9 @@ static const struct part *find_row(const struct millet_batches *batches, uint64_
 struct row {
     const struct millet_cache *cache;
     int32_t *tokens, *targets, *begin, *end;
-    uint8_t *marks; /* or NULL */
+    uint8_t *marks;   /* or NULL */
+    uint64_t *source; /* or NULL */
+    uint64_t part;
     int32_t used, length;
     uint64_t bad; /* the number of a token outside the vocabulary or with such a label, or UINT64_MAX */
 };
@@ -283,6 +288,7 @@ static void fill_part(void *context, const struct mlt_row_part *part)
                 (uint8_t)((label >= 0 ? MILLET_MARK_LABEL : 0) | (at <= prefix_end ? MILLET_MARK_PREFIX : 0));
         row->begin[at] = first;
         row->end[at] = MLT_MAX(at, prefix_end);
+        if (row->source) row->source[at] = mlt_source(row->part, number);
         token = next;
     }
     row->used = last + 1;
@@ -294,6 +300,7 @@ static millet_status fill_row(const struct millet_batches *batches, uint64_t num
     uint64_t index;
     const struct part *part = find_row(batches, number, &index);
     row->cache = part->plan.cache;
+    row->part = (uint64_t)(part - batches->parts);
     row->used = 0;
     row->bad = UINT64_MAX;
     mlt_row_plan_row(&part->plan, index, fill_part, row);
@@ -302,6 +309,7 @@ static millet_status fill_row(const struct millet_batches *batches, uint64_t num
         row->targets[i] = MLT_NO_TARGET;
         row->begin[i] = row->end[i] = i;
         if (row->marks) row->marks[i] = 0;
+        if (row->source) row->source[i] = MLT_NO_SOURCE;
     }
     if (row->bad == UINT64_MAX) return MILLET_OK;
     return mlt_fail_at(err, MILLET_BAD_FORMAT, row->cache->path, NULL,
@@ -309,12 +317,15 @@ static millet_status fill_row(const struct millet_batches *batches, uint64_t num
                        "a token or its label is outside the vocabulary: the cache is damaged");
 }
 
-/* The rows of `batch`, which are those from `first` on of a batch of `all` rows. */
-static millet_status fill_rows(const millet_batches *batches, uint64_t step, int32_t all, int32_t first,
-                               struct mlt_batch *batch, millet_error *err)
+millet_status mlt_batches_fill(const millet_batches *batches, uint64_t step, struct mlt_batch *batch,
+                               millet_error *err)
 {
     uint64_t ranks = (uint64_t)batches->options.n_ranks, rank = (uint64_t)batches->options.rank;
     int32_t length = batches->options.length;
+    if (batch->length != length)
+        return mlt_fail(err, MILLET_BAD_ARGUMENT, "the batch has rows of %d; they were packed to %d",
+                        batch->length, length);
+    int32_t all = batch->all_rows ? batch->all_rows : batch->rows;
     if (batch->rows < 1 || all < batch->rows || step > UINT64_MAX / 2 / ((uint64_t)all * ranks))
         return bad_option(err, "rows", "at least one row is needed");
     for (int32_t r = 0; r < batch->rows; r++) {
@@ -324,9 +335,11 @@ static millet_status fill_rows(const millet_batches *batches, uint64_t step, int
                           .begin = batch->begin + at,
                           .end = batch->end + at,
                           .marks = batch->marks ? batch->marks + at : NULL,
+                          .source = batch->source ? batch->source + at : NULL,
                           .length = length};
-        uint64_t number = step * (uint64_t)all + (uint64_t)first + (uint64_t)r;
+        uint64_t number = step * (uint64_t)all + (uint64_t)batch->first_row + (uint64_t)r;
         MLT_TRY(fill_row(batches, number * ranks + rank, &row, err));
+        if (batch->row_weight) batch->row_weight[r] = batches->parts[row.part].loss_weight;
     }
     return MILLET_OK;
 }
@@ -342,17 +355,12 @@ millet_status millet_batches_fill(const millet_batches *batches, uint64_t step, 
                               .begin = begin,
                               .end = end,
                               .marks = marks};
-    return fill_rows(batches, step, rows, 0, &batch, err);
+    return mlt_batches_fill(batches, step, &batch, err);
 }
 
 static millet_status fill(void *context, uint64_t step, struct mlt_batch *batch, millet_error *err)
 {
-    const millet_batches *batches = context;
-    if (batch->length != batches->options.length)
-        return mlt_fail(err, MILLET_BAD_ARGUMENT, "the batch has rows of %d; they were packed to %d",
-                        batch->length, batches->options.length);
-    return fill_rows(batches, step, batch->all_rows ? batch->all_rows : batch->rows, batch->first_row, batch,
-                     err);
+    return mlt_batches_fill(context, step, batch, err);
 }
 
 struct mlt_batch_source mlt_batches_source(const millet_batches *batches)

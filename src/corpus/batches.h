@@ -13,4 +13,8 @@
  * (BAD_ARGUMENT) and arrays of batch->rows rows; any number of threads may call it. */
 struct mlt_batch_source mlt_batches_source(const millet_batches *batches);
 
+/* As millet_batches_fill, with batch->source where there is one. */
+millet_status mlt_batches_fill(const millet_batches *batches, uint64_t step, struct mlt_batch *batch,
+                               millet_error *err);
+
 #endif

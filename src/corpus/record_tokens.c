@@ -68,7 +68,7 @@ static millet_status append_eos(const struct mlt_encoder *encoder, struct mlt_en
 static bool is_blank(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++)
-        if (text[i] != ' ' && (text[i] < '\t' || text[i] > '\r')) return false;
+        if (!mlt_ascii_space(text[i])) return false;
     return true;
 }
 
@@ -361,6 +361,7 @@ millet_status mlt_encode_record(const struct mlt_encoder *encoder, const struct 
         result->skip = MILLET_SKIP_UTF8;
     if (status || result->skip != MILLET_SKIP_REASONS) {
         out->count = begin;
+        *result = (struct mlt_encoded_record){.skip = result->skip};
         return status;
     }
     result->count = out->count - begin;

@@ -1,6 +1,8 @@
 /* Spans of a prompt as labels of its tokens. SPDX-License-Identifier: Apache-2.0 */
 #include "corpus/tag_labels.h"
 
+#include "tokenizer/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,11 +25,6 @@ struct labelling {
     size_t *places; /* [count] where a token lies in the text, or NO_PLACE */
     char *piece;
 };
-
-static bool is_white(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
 
 static bool is_control(const struct labelling *l, int32_t token)
 {
@@ -117,13 +114,13 @@ static bool find_places(struct labelling *l)
         size_t white = NO_PLACE, black = NO_PLACE;
         for (; i < l->ends[token]; i++) {
             if (i >= l->decoded.length) return false;
-            if (is_white(decoded[i])) {
-                if (at == l->text->length || !is_white(text[at])) continue;
+            if (mlt_ascii_space(decoded[i])) {
+                if (at == l->text->length || !mlt_ascii_space(text[at])) continue;
                 if (white == NO_PLACE) white = at;
                 at++;
                 continue;
             }
-            while (at < l->text->length && is_white(text[at]))
+            while (at < l->text->length && mlt_ascii_space(text[at]))
                 at++;
             if (at == l->text->length || text[at] != decoded[i]) return false;
             if (black == NO_PLACE) black = at;
@@ -131,7 +128,7 @@ static bool find_places(struct labelling *l)
         }
         l->places[token] = black != NO_PLACE ? black : white;
     }
-    while (at < l->text->length && is_white(text[at]))
+    while (at < l->text->length && mlt_ascii_space(text[at]))
         at++;
     return at == l->text->length;
 }

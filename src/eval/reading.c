@@ -204,6 +204,8 @@ static millet_status open_sessions(struct mlt_reading *r, millet_error *err)
     for (int m = 0; m < r->n_models; m++) {
         bool base = m == 0 && r->n_models > 1; /* of a comparison, the first */
         session.cache_type = base ? options->base_cache_type : options->cache_type;
+        session.adapters = base ? NULL : options->adapters;
+        session.n_adapters = base ? 0 : options->n_adapters;
         MLT_TRY(millet_session_open(r->models[m], &session, &r->sessions[m], err));
     }
     return mlt_thread_pool_open(&r->allocator, options->n_threads, &r->pool, err);

@@ -59,6 +59,8 @@ static millet_status settle_options(const millet_model *model, const millet_sess
         .n_threads = asked->n_threads ? asked->n_threads : mlt_cpu_count(),
         .cache = caches[asked->cache_type],
         .exact_activations = asked->exact_activations,
+        .adapters = asked->adapters,
+        .n_adapters = asked->n_adapters,
     };
     out->n_batch = asked->n_batch ? asked->n_batch : MLT_MIN(DEFAULT_BATCH, out->n_ctx);
     /* More tokens than the cache has room for are never computed together. */
@@ -114,11 +116,13 @@ static millet_status make_plan(const millet_model *model, const millet_session_o
     return MILLET_OK;
 }
 
-static uint64_t weight_bytes(const millet_model *model)
+static uint64_t weight_bytes(const millet_model *model, const struct mlt_forward_options *options)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < model->checkpoint->n_tensors; i++)
         bytes += model->checkpoint->tensors[i].bytes;
+    for (int32_t i = 0; i < options->n_adapters; i++)
+        bytes += options->adapters[i].adapter->file.bytes;
     return bytes;
 }
 
@@ -134,7 +138,7 @@ millet_status mlt_session_estimate(const millet_model *model, const millet_sessi
     if (plan.speculation.n_draft)
         MLT_TRY(mlt_speculation_estimate(model, &plan.speculation, &speculation, err));
     *memory = (millet_memory){
-        .weights = weight_bytes(model) + speculation.weights,
+        .weights = weight_bytes(model, &plan.options) + speculation.weights,
         .cache = forward.cache + speculation.cache,
         .workspace = forward.workspace + plan.block + mlt_sampler_bytes(plan.sampler) + speculation.workspace,
         .n_ctx = plan.options.n_ctx,
@@ -182,6 +186,7 @@ millet_status mlt_session_open_with(const millet_model *model, const millet_sess
     if (status == MILLET_OK && plan.speculation.n_draft)
         status = mlt_speculation_open(allocator, model, &plan.speculation, mlt_forward_pool(session->forward),
                                       &session->speculation, err);
+    session->options.adapters = NULL; /* the caller's list; the pass has its own */
     if (status != MILLET_OK) millet_session_close(&session);
     *out = session;
     return status;

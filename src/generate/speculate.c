@@ -94,6 +94,8 @@ static millet_session_options draft_options(const millet_session_options *option
     if (config->position_embd) draft.n_ctx = MLT_MIN(draft.n_ctx, config->n_ctx_train);
     draft.n_logits = 0;
     draft.draft = NULL;
+    draft.adapters = NULL;
+    draft.n_adapters = 0;
     draft.n_draft = 0;
     draft.lookup = draft.draft_always = false;
     return draft;

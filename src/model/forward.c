@@ -28,7 +28,7 @@ struct layout {
     uint64_t x, normed, branch, q, k, v, attended, gate, up, attention;
     uint64_t frequency[MLT_ROPE_TABLES], cosine[MLT_ROPE_TABLES], sine[MLT_ROPE_TABLES];
     uint64_t router, expert_weight, expert_chosen, expert_input, expert_output, expert_row, expert_row_weight;
-    uint64_t lengths, token, position, seen, sequence, wanted, tile;
+    uint64_t lengths, token, position, seen, sequence, wanted, tile, adapter_low, adapter_add;
 };
 
 /* Reserves count * width elements on a cache line of their own; returns their offset. */
@@ -89,6 +89,11 @@ static void plan_layout(const struct mlt_config *c, const struct mlt_forward_opt
     l->sequence = reserve(l, rows, 1, sizeof(int32_t));
     l->wanted = reserve(l, rows, 1, sizeof(int32_t));
     l->tile = reserve(l, rows + 1, 1, sizeof(int32_t));
+    if (o->n_adapters) {
+        struct mlt_adapter_room room = mlt_adapter_room(o);
+        l->adapter_low = reserve(l, rows, MLT_ADAPTED_PRODUCTS * room.rank, sizeof(float));
+        l->adapter_add = reserve(l, room.add, 1, sizeof(float));
+    }
 }
 
 static void assign_buffers(struct mlt_forward *f, const struct layout *l)
@@ -124,21 +129,42 @@ static void assign_buffers(struct mlt_forward *f, const struct layout *l)
     f->sequence = AT(sequence);
     f->wanted = AT(wanted);
     f->tile = AT(tile);
+    f->adapter_low = AT(adapter_low);
+    f->adapter_add = AT(adapter_add);
 #undef AT
 }
 
 /* The widest input of a matrix product. */
-static int64_t widest_input(const struct mlt_config *c)
+static int64_t widest_input(const struct mlt_config *c, const struct mlt_forward_options *o)
 {
     int64_t attended = (int64_t)c->n_heads * c->value_size;
-    int64_t widest = MLT_MAX(c->n_embd, c->n_ff);
-    return MLT_MAX(widest, attended);
+    int64_t widest = MLT_MAX(MLT_MAX(c->n_embd, c->n_ff), attended);
+    return MLT_MAX(widest, mlt_adapter_room(o).rank);
+}
+
+static millet_status check_adapters(const millet_model *model, const struct mlt_forward_options *o,
+                                    millet_error *err)
+{
+    if (o->n_adapters < 0 || o->n_adapters > MILLET_MAX_ADAPTERS || (o->n_adapters && !o->adapters))
+        return mlt_fail_at(err, MILLET_BAD_ARGUMENT, NULL, "n_adapters", MILLET_NO_OFFSET,
+                           "%d adapters; 0 to %d are possible, in a list", o->n_adapters,
+                           MILLET_MAX_ADAPTERS);
+    for (int32_t i = 0; i < o->n_adapters; i++) {
+        if (!o->adapters[i].adapter || o->adapters[i].adapter->model != model)
+            return mlt_fail_at(err, MILLET_BAD_ARGUMENT, NULL, "adapters", MILLET_NO_OFFSET,
+                               "adapter %d was not opened for this model", i);
+        if (!isfinite(o->adapters[i].scale))
+            return mlt_fail_at(err, MILLET_BAD_ARGUMENT, o->adapters[i].adapter->checkpoint->path, "adapters",
+                               MILLET_NO_OFFSET, "its scale is not a finite number");
+    }
+    return MILLET_OK;
 }
 
 static millet_status check_options(const millet_model *model, const struct mlt_forward_options *o,
                                    struct layout *layout, uint64_t *cache_bytes, millet_error *err)
 {
     const struct mlt_config *c = &model->config;
+    MLT_TRY(check_adapters(model, o, err));
     if (c->position_embd && o->n_ctx > c->n_ctx_train)
         return mlt_fail(err, MILLET_BAD_ARGUMENT,
                         "n_ctx is %d, but the model has learned only %d positions; ask for no more", o->n_ctx,
@@ -167,8 +193,9 @@ millet_status mlt_forward_estimate(const millet_model *model, const struct mlt_f
 {
     struct layout layout;
     MLT_TRY(check_options(model, options, &layout, &memory->cache, err));
-    memory->workspace = sizeof(struct mlt_forward) + layout.bytes +
-                        mlt_matmul_bytes(options->n_batch, widest_input(&model->config), options->n_threads);
+    memory->workspace =
+        sizeof(struct mlt_forward) + layout.bytes +
+        mlt_matmul_bytes(options->n_batch, widest_input(&model->config, options), options->n_threads);
     memory->threads = options->n_threads > 1 ? mlt_thread_pool_bytes() : 0;
     memory->workspace += memory->threads;
     return MILLET_OK;
@@ -212,7 +239,7 @@ millet_status mlt_forward_open(const millet_allocator *allocator, const millet_m
                                    options->cache, err);
     if (status == MILLET_OK)
         status = mlt_matmul_open(&f->matmul, allocator, f->kernels, f->pool, options->n_batch,
-                                 widest_input(c), err);
+                                 widest_input(c, options), err);
     if (status == MILLET_OK) {
         f->matmul.exact_activations = options->exact_activations;
         f->block = mlt_alloc(allocator, (size_t)layout.bytes, 1, err);
@@ -224,6 +251,10 @@ millet_status mlt_forward_open(const millet_allocator *allocator, const millet_m
         return status;
     }
     assign_buffers(f, &layout);
+    f->adapter_room = mlt_adapter_room(options);
+    if (options->n_adapters)
+        memcpy(f->adapters, options->adapters, (size_t)options->n_adapters * sizeof *f->adapters);
+    f->options.adapters = f->adapters;
     memset(f->lengths, 0, (size_t)options->n_sequences * sizeof *f->lengths);
     atomic_init(&f->finite_values, true);
     prepare_rope(f);
@@ -444,7 +475,8 @@ static void attention_branch(struct mlt_forward *f)
     struct mlt_product qkv[] = {{&layer->wq, layer->bq, f->q, (int64_t)c->n_heads * c->head_size},
                                 {&layer->wk, layer->bk, f->k, (int64_t)c->n_kv_heads * c->head_size},
                                 {&layer->wv, layer->bv, f->v, (int64_t)c->n_kv_heads * c->value_size}};
-    mlt_matmul_run(&f->matmul, f->normed, c->n_embd, f->rows, qkv, 3);
+    static const enum mlt_adapter_slot slots[] = {MLT_SLOT_Q, MLT_SLOT_K, MLT_SLOT_V};
+    mlt_adapted_products(f, f->normed, c->n_embd, qkv, slots, 3);
     mlt_for_rows(f, f->rows, place);
 }
 
@@ -457,10 +489,11 @@ static void feed_forward_branch(struct mlt_forward *f)
     } else {
         struct mlt_product in[] = {{&layer->w_up, layer->b_up, f->up, c->n_ff},
                                    {&layer->w_gate, layer->b_gate, f->gate, c->n_ff}};
-        mlt_matmul_run(&f->matmul, f->normed, c->n_embd, f->rows, in, c->gated ? 2 : 1);
+        static const enum mlt_adapter_slot slots[] = {MLT_SLOT_UP, MLT_SLOT_GATE}, last = MLT_SLOT_DOWN;
+        mlt_adapted_products(f, f->normed, c->n_embd, in, slots, c->gated ? 2 : 1);
         mlt_for_rows(f, f->rows, activate);
         struct mlt_product down = {&layer->w_down, layer->b_down, f->branch, c->n_embd};
-        mlt_matmul_run(&f->matmul, f->gate, c->n_ff, f->rows, &down, 1);
+        mlt_adapted_products(f, f->gate, c->n_ff, &down, &last, 1);
     }
     mlt_for_rows(f, f->rows, add_feed_forward);
 }
@@ -510,7 +543,8 @@ static void output(struct mlt_forward *f)
     const struct mlt_weights *w = &f->model->weights;
     mlt_for_rows(f, f->rows, norm_for_output);
     struct mlt_product product = {&w->output, w->output_bias, f->logits, c->n_vocab};
-    mlt_matmul_run(&f->matmul, f->normed, c->n_embd, f->rows, &product, 1);
+    const enum mlt_adapter_slot slot = MLT_SLOT_OUTPUT;
+    mlt_adapted_products(f, f->normed, c->n_embd, &product, &slot, 1);
     if (c->logit_scale != 1 || c->logit_softcap > 0) mlt_thread_pool_run(f->pool, finish_share, f);
 }
 
@@ -548,7 +582,8 @@ static void run(struct mlt_forward *f, const millet_item *items, int32_t count, 
         if (f->rows == 0) break;
         mlt_attention_run(f);
         struct mlt_product out = {&layer->wo, layer->bo, f->branch, c->n_embd};
-        mlt_matmul_run(&f->matmul, f->attended, (int64_t)c->n_heads * c->value_size, f->rows, &out, 1);
+        static const enum mlt_adapter_slot slot = MLT_SLOT_O;
+        mlt_adapted_products(f, f->attended, (int64_t)c->n_heads * c->value_size, &out, &slot, 1);
         mlt_for_rows(f, f->rows, add_attention);
         feed_forward_branch(f);
     }

@@ -6,13 +6,15 @@
 #ifndef MLT_FORWARD_H
 #define MLT_FORWARD_H
 
-#include "model/model.h"
+#include "model/adapter.h"
 
 struct mlt_forward_options {
     int32_t n_ctx, n_sequences, n_batch, n_logits,
         n_threads;   /* all >= 1: the session has made them definite */
     mlt_dtype cache; /* MLT_F16, MLT_F32, MLT_Q8_0 or MLT_IQ4_NL */
     bool exact_activations;
+    const millet_adapter_use *adapters; /* [n_adapters], read when the pass is opened */
+    int32_t n_adapters;
     /* Threads of another forward pass that is never at work at the same time, and is closed later; NULL:
      * threads of its own. n_threads is their number. */
     struct mlt_thread_pool *pool;

@@ -10,6 +10,7 @@
 #ifndef MLT_FORWARD_STATE_H
 #define MLT_FORWARD_STATE_H
 
+#include "model/adapter.h"
 #include "model/forward.h"
 #include "model/kv_cache.h"
 
@@ -23,6 +24,15 @@ struct mlt_rope_table {
     float magnitude;      /* of rotated vectors */
     float *cosine, *sine; /* [B][P], of the positions in the batch */
 };
+
+/* The room that products with adapters need. */
+struct mlt_adapter_room {
+    int64_t rank; /* the largest; 0: there are no adapters */
+    int64_t add;  /* floats */
+};
+
+/* Products of one run that adapters may be added to. */
+enum { MLT_ADAPTED_PRODUCTS = 3 };
 
 struct mlt_forward {
     millet_allocator allocator;
@@ -45,6 +55,12 @@ struct mlt_forward {
     float *attention;            /* [n_threads][mlt_attention_floats] */
     struct mlt_rope_table rope[MLT_ROPE_TABLES];
     int n_rope_tables;
+
+    /* Adapters only. */
+    millet_adapter_use adapters[MILLET_MAX_ADAPTERS];
+    struct mlt_adapter_room adapter_room;
+    float *adapter_low; /* [MLT_ADAPTED_PRODUCTS][B][rank] */
+    float *adapter_add; /* rows of an output, as many as there is room for */
 
     /* Experts only. */
     float *router;                       /* [B][X] */
@@ -82,6 +98,12 @@ void mlt_for_rows(struct mlt_forward *f, int64_t rows, mlt_row_stage *stage);
 int64_t mlt_attention_floats(const struct mlt_config *config, mlt_dtype cache, int32_t n_ctx);
 /* attention.c: attends from q over the cache to `attended`, for all rows of layer f->layer. */
 void mlt_attention_run(struct mlt_forward *f);
+
+/* adapted_product.c: the room for the options' adapters; products of x with f->rows rows, where product i is
+ * with the matrix of slots[i] in layer f->layer, and what adapters add to them. n <= MLT_ADAPTED_PRODUCTS. */
+struct mlt_adapter_room mlt_adapter_room(const struct mlt_forward_options *options);
+void mlt_adapted_products(struct mlt_forward *f, const float *x, int64_t ldx,
+                          const struct mlt_product *products, const enum mlt_adapter_slot *slots, int n);
 
 /* experts.c: branch = the mixture of experts of normed, for all rows of layer f->layer. */
 void mlt_experts_run(struct mlt_forward *f);

@@ -13,11 +13,11 @@
 
 #include <math.h>
 
-/* q[i] = the nearest of -1, 0, 1 to x[i] * inverse, plus 1. */
+/* q[i] = the nearest of -1, 0, 1 to x[i] * inverse, halves away from 0, plus 1. */
 static void round_ternary(const float *x, float inverse, uint8_t q[MLT_QK_K])
 {
     for (int i = 0; i < MLT_QK_K; i++)
-        q[i] = (uint8_t)(mlt_round_half_away(x[i] * inverse, 1) + 1);
+        q[i] = (uint8_t)(1 + (x[i] * inverse >= 0.5f) - (x[i] * inverse <= -0.5f));
 }
 
 /*

@@ -6,14 +6,20 @@
 
 float mlt_extreme(const float *x, int n)
 {
-    float extreme = 0, magnitude = 0;
-    for (int i = 0; i < n; i++) {
-        if (fabsf(x[i]) > magnitude) {
-            magnitude = fabsf(x[i]);
-            extreme = x[i];
-        }
-    }
-    return extreme;
+    /* Maxima of eight columns, which compilers turn into vectors, then a search for the first of them. */
+    enum { WIDE = 8 };
+    float most[WIDE] = {0}, magnitude = 0;
+    int i = 0;
+    for (; i + WIDE <= n; i += WIDE)
+        for (int j = 0; j < WIDE; j++)
+            most[j] = fabsf(x[i + j]) > most[j] ? fabsf(x[i + j]) : most[j];
+    for (; i < n; i++)
+        most[0] = fabsf(x[i]) > most[0] ? fabsf(x[i]) : most[0];
+    for (int j = 0; j < WIDE; j++)
+        magnitude = most[j] > magnitude ? most[j] : magnitude;
+    for (i = 0; i < n; i++)
+        if (fabsf(x[i]) == magnitude) return x[i];
+    return 0;
 }
 
 float mlt_sum(const float *x, int n)

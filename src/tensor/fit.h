@@ -20,6 +20,7 @@
 
 #include "tensor/half.h"
 
+#include <math.h>
 #include <stdbool.h>
 
 /* Groups whose largest magnitude is below this are zero. */
@@ -35,14 +36,13 @@ static inline int mlt_round_to_range(float value, int low, int high)
     return (int)(value + 12582912.0f - 12582912.0f);
 }
 
-/* The nearest integer, ties away from zero, limited to [-limit, limit]; limit < 2^22. */
+/* The nearest integer, ties away from zero, limited to [-limit, limit]; limit <= 127. */
 static inline int mlt_round_half_away(float value, int limit)
 {
     value = value > (float)-limit ? value : (float)-limit;
     value = value < (float)limit ? value : (float)limit;
-    int whole = (int)value;
-    float rest = value - (float)whole;
-    return whole + (rest >= 0.5f) - (rest <= -0.5f);
+    /* With the number below 0.5 what is just under a half does not reach 1, and a half still does. */
+    return (int)(value + copysignf(0x1.fffffep-2f, value));
 }
 
 /* Scales are stored as halves: what these cannot hold becomes the largest half of its sign. */

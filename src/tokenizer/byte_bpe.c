@@ -183,17 +183,22 @@ void mlt_byte_bpe_close(struct mlt_tokenizer *tokenizer)
     mlt_free(&tokenizer->allocator, tokenizer->ranks);
 }
 
+uint32_t mlt_byte_bpe_merge_rank(const struct mlt_tokenizer *tokenizer, int32_t left, int32_t right,
+                                 int32_t *result)
+{
+    if (left < 0 || right < 0) return 0;
+    uint32_t index = *find_merge(tokenizer, left, right);
+    if (index) *result = tokenizer->merges[index - 1].result;
+    return index;
+}
+
 static bool merges_by_rank_of_pair(const struct mlt_tokenizer *tokenizer, const char *text,
                                    const struct mlt_merge_symbol *left, const struct mlt_merge_symbol *right,
                                    struct mlt_merge_candidate *candidate)
 {
     (void)text;
-    if (left->number < 0 || right->number < 0) return false;
-    uint32_t index = *find_merge(tokenizer, left->number, right->number);
-    if (!index) return false;
-    candidate->priority = index;
-    candidate->number = tokenizer->merges[index - 1].result;
-    return true;
+    candidate->priority = mlt_byte_bpe_merge_rank(tokenizer, left->number, right->number, &candidate->number);
+    return candidate->priority != 0;
 }
 
 static bool merges_by_rank_of_result(const struct mlt_tokenizer *tokenizer, const char *text,

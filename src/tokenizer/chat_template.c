@@ -1,6 +1,7 @@
 /* Writing dialogues by the table of forms. SPDX-License-Identifier: Apache-2.0 */
 #include "tokenizer/chat_template.h"
 #include "tokenizer/chat_forms.h"
+#include "tokenizer/utf8.h"
 
 #include <string.h>
 
@@ -54,18 +55,13 @@ struct span {
     size_t length;
 };
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 static struct span trim(struct span text)
 {
-    while (text.length && is_space(text.data[0])) {
+    while (text.length && mlt_ascii_space(text.data[0])) {
         text.data++;
         text.length--;
     }
-    while (text.length && is_space(text.data[text.length - 1]))
+    while (text.length && mlt_ascii_space(text.data[text.length - 1]))
         text.length--;
     return text;
 }

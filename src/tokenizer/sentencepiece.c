@@ -96,7 +96,7 @@ static uint32_t priority_of_score(float score)
 }
 
 /* Control, unknown and byte tokens are not made of text: nobody can write them by accident or on purpose. */
-static bool is_piece(const struct mlt_tokenizer *tokenizer, int32_t id)
+bool mlt_sentencepiece_is_piece(const struct mlt_tokenizer *tokenizer, int32_t id)
 {
     uint8_t type = tokenizer->types[id];
     return type == MLT_TOKEN_NORMAL || type == MLT_TOKEN_USER_DEFINED || type == MLT_TOKEN_UNUSED;
@@ -105,7 +105,7 @@ static bool is_piece(const struct mlt_tokenizer *tokenizer, int32_t id)
 static int32_t find_piece(const struct mlt_tokenizer *tokenizer, const char *text, size_t length)
 {
     int32_t id = length <= MLT_MAX_MATCH ? mlt_string_table_find(&tokenizer->strings, text, length) : -1;
-    return id >= 0 && is_piece(tokenizer, id) ? id : -1;
+    return id >= 0 && mlt_sentencepiece_is_piece(tokenizer, id) ? id : -1;
 }
 
 static bool merges_to_piece(const struct mlt_tokenizer *tokenizer, const char *text,
@@ -147,7 +147,7 @@ void mlt_sentencepiece_open(struct mlt_tokenizer *tokenizer)
     for (int32_t id = 0; id < tokenizer->n_tokens && tokenizer->separate_words; id++) {
         size_t length;
         const char *text = mlt_string_table_get(&tokenizer->strings, id, &length);
-        for (size_t at = 1; at < length && is_piece(tokenizer, id); at++)
+        for (size_t at = 1; at < length && mlt_sentencepiece_is_piece(tokenizer, id); at++)
             if (begins_word(text, at, length)) tokenizer->separate_words = false;
     }
 }

@@ -121,6 +121,13 @@ millet_status mlt_special_tokens_open(struct mlt_tokenizer *tokenizer, const str
 /* byte_bpe.c: the byte that a character stands for in byte-level BPE (-1: none). */
 int mlt_byte_of_codepoint(uint32_t codepoint);
 
+/* byte_bpe.c: the rank of a merge of two strings, 1 for the best, and its result; 0: there is none. */
+uint32_t mlt_byte_bpe_merge_rank(const struct mlt_tokenizer *tokenizer, int32_t left, int32_t right,
+                                 int32_t *result);
+
+/* sentencepiece.c: whether a token can come of text; control, unknown and byte tokens cannot. */
+bool mlt_sentencepiece_is_piece(const struct mlt_tokenizer *tokenizer, int32_t id);
+
 /* The value of a byte token's text "<0xNN>", or -1. */
 int mlt_byte_token_value(const char *text, size_t length);
 

@@ -37,4 +37,10 @@ bool mlt_utf8_continues(const uint8_t *begun, int count, uint8_t next);
 
 bool mlt_utf8_valid(const char *text, size_t length);
 
+/* Whether a byte is white space of ASCII: the space, and tab to carriage return. */
+static inline bool mlt_ascii_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 #endif

@@ -17,6 +17,9 @@ struct cross_entropy {
     float *input, *gradient;   /* [chunk_rows][n_embd] */
     int64_t *row;              /* [chunk_rows] of the batch */
     struct mlt_row_loss *loss; /* [chunk_rows] */
+    struct mlt_soft_labels labels;
+    struct mlt_distillation mix;
+    struct mlt_soft_target *soft; /* [chunk_rows]; NULL where there is no teacher */
 };
 
 static int64_t chunk_rows(const struct mlt_config *c, int64_t tokens)
@@ -46,30 +49,41 @@ void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *su
     all->n_targets += sums->n_targets;
     all->label_nll += sums->label_nll;
     all->n_labels += sums->n_labels;
+    all->divergence += sums->divergence;
+    all->soft_weight += sums->soft_weight;
+    all->hidden += sums->hidden;
+    all->n_hidden += sums->n_hidden;
 }
 
 millet_status mlt_loss_sums_of_ranks(millet_ranks *ranks, millet_status status, struct mlt_loss_sums *sums,
                                      millet_error *err)
 {
+    enum { FIELDS = 11, FAILED = FIELDS - 1 };
     /* Counts are exact in a double. */
-    double values[] = {sums->nll,          sums->z,
-                       sums->weight,       (double)sums->n_targets,
-                       sums->label_nll,    (double)sums->n_labels,
-                       status != MILLET_OK};
+    double values[FIELDS] = {sums->nll,          sums->z,
+                             sums->weight,       (double)sums->n_targets,
+                             sums->label_nll,    (double)sums->n_labels,
+                             sums->divergence,   sums->soft_weight,
+                             sums->hidden,       (double)sums->n_hidden,
+                             status != MILLET_OK};
     if (!ranks) return status;
     millet_error lost;
-    millet_status exchange = mlt_ranks_sum(ranks, values, MLT_COUNT(values), &lost);
+    millet_status exchange = mlt_ranks_sum(ranks, values, FIELDS, &lost);
     if (exchange != MILLET_OK) {
         if (err && status == MILLET_OK) *err = lost; /* an error of its own comes first */
         return status != MILLET_OK ? status : exchange;
     }
-    if (values[6] > 0) return millet_ranks_agree(ranks, status, err);
+    if (values[FAILED] > 0) return millet_ranks_agree(ranks, status, err);
     *sums = (struct mlt_loss_sums){.nll = values[0],
                                    .z = values[1],
                                    .weight = values[2],
                                    .n_targets = (uint64_t)values[3],
                                    .label_nll = values[4],
-                                   .n_labels = (uint64_t)values[5]};
+                                   .n_labels = (uint64_t)values[5],
+                                   .divergence = values[6],
+                                   .soft_weight = values[7],
+                                   .hidden = values[8],
+                                   .n_hidden = (uint64_t)values[9]};
     return MILLET_OK;
 }
 
@@ -78,43 +92,57 @@ static bool is_label(const struct mlt_batch *batch, int64_t position)
     return batch->marks && batch->marks[position] & MILLET_MARK_LABEL;
 }
 
+static float weight_of(const struct mlt_batch *batch, int64_t position)
+{
+    float weight = is_label(batch, position) ? batch->tag_weight : 1;
+    return batch->row_weight ? weight * batch->row_weight[position / batch->length] : weight;
+}
+
 static void loss_rows(const void *argument, int64_t begin, int64_t end)
 {
     const struct chunk *c = argument;
-    struct mlt_cross_entropy how = c->how, label = c->how;
-    label.grad_scale *= c->batch->tag_weight;
+    const struct cross_entropy *ce = c->ce;
+    const struct mlt_ops *ops = c->pass->workers.ops;
+    struct mlt_cross_entropy how = c->how;
     for (int64_t i = begin; i < end; i++) {
-        int64_t row = c->ce->row[i];
-        c->ce->loss[i] = c->pass->workers.ops->cross_entropy(
-            is_label(c->batch, row) ? &label : &how, c->ce->logits + i * how.n_vocab, c->batch->targets[row]);
+        int64_t row = ce->row[i];
+        how.grad_scale = c->how.grad_scale * weight_of(c->batch, row);
+        float *logits = ce->logits + i * how.n_vocab;
+        int32_t target = c->batch->targets[row];
+        ce->loss[i] = ce->soft && ce->soft[i].p ? ops->distil(&how, &ce->mix, &ce->soft[i], logits, target)
+                                                : ops->cross_entropy(&how, logits, target);
     }
 }
 
-static void run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_sums *sums)
+static millet_status run_chunk(struct chunk *c, int64_t rows, struct mlt_loss_sums *sums, millet_error *err)
 {
     struct cross_entropy *ce = c->ce;
     struct mlt_pass *pass = c->pass;
     const struct mlt_trainable *t = pass->model;
     size_t bytes = (size_t)t->config.n_embd * sizeof(float);
+    if (ce->soft) MLT_TRY(ce->labels.rows(ce->labels.context, c->batch, ce->row, rows, ce->soft, err));
     for (int64_t i = 0; i < rows; i++)
         memcpy(ce->input + i * t->config.n_embd, pass->hidden + ce->row[i] * t->config.n_embd, bytes);
     mlt_pass_linear(pass, ce->input, rows, t->output, t->output_bias, false, ce->logits);
     mlt_for_range(&pass->workers, rows, 1, loss_rows, c);
     for (int64_t i = 0; i < rows; i++) {
-        bool label = is_label(c->batch, ce->row[i]);
-        double weight = label ? (double)c->batch->tag_weight : 1;
+        bool label = is_label(c->batch, ce->row[i]), soft = ce->soft && ce->soft[i].p;
+        double weight = (double)weight_of(c->batch, ce->row[i]);
         sums->nll += weight * ce->loss[i].nll;
         sums->z += weight * ce->loss[i].z;
         sums->weight += weight;
         sums->label_nll += label ? ce->loss[i].nll : 0;
         sums->n_labels += label;
+        sums->divergence += soft ? weight * ce->loss[i].divergence : 0;
+        sums->soft_weight += soft ? weight : 0;
     }
     sums->n_targets += (uint64_t)rows;
-    if (!c->how.backward) return;
+    if (!c->how.backward) return MILLET_OK;
     mlt_pass_linear_backward(pass, ce->input, ce->logits, rows, t->output, t->output_bias, false,
                              ce->gradient);
     for (int64_t i = 0; i < rows; i++)
         memcpy(pass->d_hidden + ce->row[i] * t->config.n_embd, ce->gradient + i * t->config.n_embd, bytes);
+    return MILLET_OK;
 }
 
 static millet_status run(void *context, struct mlt_pass *pass, const struct mlt_batch *batch, bool backward,
@@ -123,7 +151,6 @@ static millet_status run(void *context, struct mlt_pass *pass, const struct mlt_
     struct cross_entropy *ce = context;
     const struct mlt_config *config = &pass->model->config;
     struct chunk c = {.ce = ce, .pass = pass, .batch = batch};
-    (void)err;
     c.how = (struct mlt_cross_entropy){.n_vocab = config->n_vocab,
                                        .logit_scale = config->logit_scale,
                                        .softcap = config->logit_softcap,
@@ -137,11 +164,10 @@ static millet_status run(void *context, struct mlt_pass *pass, const struct mlt_
         if (batch->targets[i] < 0) continue;
         ce->row[rows++] = i;
         if (rows < ce->chunk_rows) continue;
-        run_chunk(&c, rows, sums);
+        MLT_TRY(run_chunk(&c, rows, sums, err));
         rows = 0;
     }
-    if (rows > 0) run_chunk(&c, rows, sums);
-    return MILLET_OK;
+    return rows > 0 ? run_chunk(&c, rows, sums, err) : MILLET_OK;
 }
 
 static void close_stage(void *context)
@@ -154,6 +180,7 @@ static void close_stage(void *context)
     mlt_free(&allocator, ce->gradient);
     mlt_free(&allocator, ce->row);
     mlt_free(&allocator, ce->loss);
+    mlt_free(&allocator, ce->soft);
     mlt_free(&allocator, ce);
 }
 
@@ -178,5 +205,17 @@ millet_status mlt_cross_entropy_open(const millet_allocator *allocator, const st
         return MILLET_NO_MEMORY;
     }
     *out = (struct mlt_loss_stage){ce, run, close_stage};
+    return MILLET_OK;
+}
+
+millet_status mlt_cross_entropy_teach(struct mlt_loss_stage *stage, const struct mlt_soft_labels *labels,
+                                      const struct mlt_distillation *mix, millet_error *err)
+{
+    struct cross_entropy *ce = stage->context;
+    ce->chunk_rows = MLT_MIN(ce->chunk_rows, labels->chunk_rows);
+    ce->soft = mlt_alloc_zero(&ce->allocator, (size_t)ce->chunk_rows, sizeof *ce->soft, err);
+    if (!ce->soft) return MILLET_NO_MEMORY;
+    ce->labels = *labels;
+    ce->mix = *mix;
     return MILLET_OK;
 }

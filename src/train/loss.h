@@ -18,6 +18,11 @@ struct mlt_loss_sums {
     uint64_t n_targets;
     double label_nll; /* of the labels alone, not weighted */
     uint64_t n_labels;
+    double
+        divergence; /* weighted: from the teacher, softened, over the targets that it says something about */
+    double soft_weight; /* of those */
+    double hidden;      /* errors of the matched hidden states, in parts of the teacher's */
+    uint64_t n_hidden;  /* positions of those */
 };
 
 /* *sums becomes the sum over all ranks, unless `status` (each rank's own) is a failure on one of them: then
@@ -38,6 +43,18 @@ struct mlt_loss_stage {
 };
 
 /*
+ * What a teacher says about positions. `rows` fills out[0 .. n) for positions row[0 .. n) of the batch, n at
+ * most `chunk_rows`; p NULL: nothing. What they point to is valid until the next call. `context` NULL: there
+ * is no teacher.
+ */
+struct mlt_soft_labels {
+    void *context;
+    int64_t chunk_rows;
+    millet_status (*rows)(void *context, const struct mlt_batch *batch, const int64_t *row, int64_t n,
+                          struct mlt_soft_target *out, millet_error *err);
+};
+
+/*
  * Cross-entropy with the targets, plus z_loss * (log of the softmax's denominator)^2. Logits exist for some
  * rows at a time only, and only for positions that have a target; labels are weighted with the batch's
  * tag_weight. `tokens`: positions of the largest batch.
@@ -45,6 +62,10 @@ struct mlt_loss_stage {
 millet_status mlt_cross_entropy_open(const millet_allocator *allocator, const struct mlt_config *config,
                                      int64_t tokens, float z_loss, struct mlt_loss_stage *out,
                                      millet_error *err);
+/* Distillation: cross-entropy is mixed with the divergence from a teacher where that says something. The
+ * labels must outlive the stage, which must be one of mlt_cross_entropy_open. */
+millet_status mlt_cross_entropy_teach(struct mlt_loss_stage *stage, const struct mlt_soft_labels *labels,
+                                      const struct mlt_distillation *mix, millet_error *err);
 /* Bytes that mlt_cross_entropy_open takes. */
 uint64_t mlt_cross_entropy_bytes(const struct mlt_config *config, int64_t tokens);
 

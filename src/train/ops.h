@@ -112,7 +112,33 @@ struct mlt_cross_entropy {
 };
 
 struct mlt_row_loss {
-    double nll, z; /* -ln p(target), and log_sum^2 */
+    double nll, z;     /* -ln p(target), and log_sum^2 */
+    double divergence; /* of the teacher's distribution from the row's; 0 where there is no teacher */
+};
+
+/* ---- Distillation ---- */
+
+/*
+ * What a teacher says about a row: probabilities, softened, that sum to 1. Either all of them (ids NULL: p
+ * has n_vocab values, rest is 0), or those of k < n_vocab tokens, whose ids rise, and that of all others
+ * together.
+ */
+struct mlt_soft_target {
+    const mlt_real *p;
+    const int32_t *ids;
+    int64_t k;
+    mlt_real rest;
+    double negative_entropy; /* sum of p ln p, rest included */
+    mlt_real *scratch;       /* [k], where there are ids */
+};
+
+/*
+ * (1 - alpha) times cross-entropy, plus alpha T^2 times the divergence of the teacher's distribution from the
+ * student's, both softened by the temperature T (Hinton et al., 2015). With ids, the tokens that are not
+ * among them count as one event, so that it is a divergence in any case. z_loss is as it was.
+ */
+struct mlt_distillation {
+    mlt_real alpha, temperature;
 };
 
 /* ---- Optimiser ---- */
@@ -149,6 +175,13 @@ struct mlt_ops {
     void (*gate_backward)(const struct mlt_gate *gate, int64_t begin, int64_t end);
     struct mlt_row_loss (*cross_entropy)(const struct mlt_cross_entropy *loss, mlt_real *logits,
                                          int32_t target);
+    /* As cross_entropy, with a teacher. */
+    struct mlt_row_loss (*distil)(const struct mlt_cross_entropy *loss, const struct mlt_distillation *mix,
+                                  const struct mlt_soft_target *soft, mlt_real *logits, int32_t target);
+    /* out[n_vocab] += weight * p, p = softmax(logits / temperature) after logit scale and softcap; logits are
+     * changed. Returns the sum of p ln p. */
+    double (*soften)(const struct mlt_cross_entropy *how, mlt_real temperature, mlt_real weight,
+                     mlt_real *logits, mlt_real *out);
     /* y += scale * x */
     void (*add_scaled)(mlt_real *y, const mlt_real *x, mlt_real scale, int64_t begin, int64_t end);
     /* dbias[column] += sum over rows of dy[row][column], columns [begin, end) of n */

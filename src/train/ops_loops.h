@@ -455,7 +455,8 @@ static void gate_backward(const struct mlt_gate *s, int64_t begin, int64_t end)
 
 /* ---- Loss ---- */
 
-static struct mlt_row_loss cross_entropy(const struct mlt_cross_entropy *s, mlt_real *x, int32_t target)
+/* Logit scale and softcap, in place. Returns the largest. */
+static mlt_real finish_logits(const struct mlt_cross_entropy *s, mlt_real *x)
 {
     int64_t n = s->n_vocab;
     vreal most = ALL(-INFINITY);
@@ -473,20 +474,33 @@ static struct mlt_row_loss cross_entropy(const struct mlt_cross_entropy *s, mlt_
     mlt_real largest = most[0];
     for (int i = 1; i < LANES; i++)
         largest = MLT_MAX(largest, most[i]);
+    return largest;
+}
+
+/* ln of the sum of exp(factor * x); `largest` of x, factor > 0. */
+static double log_of_sum(const mlt_real *x, int64_t n, mlt_real largest, mlt_real factor)
+{
     double sum = 0;
     enum { PART = 4096 }; /* parts are added in double: vocabularies are large */
     for (int64_t first = 0; first < n; first += PART) {
         int64_t last = MLT_MIN(first + PART, n);
         vreal part = {0};
         for (int64_t i = first; i < last; i += LANES) {
-            vreal e = exponential(load(x + i, last - i) - largest);
+            vreal e = exponential((load(x + i, last - i) - largest) * factor);
             for (int64_t j = last - i; j < LANES; j++)
                 e[j] = 0;
             part += e;
         }
         sum += (double)total(part);
     }
-    double log_sum = (double)largest + log(sum);
+    return (double)(largest * factor) + log(sum);
+}
+
+static struct mlt_row_loss cross_entropy(const struct mlt_cross_entropy *s, mlt_real *x, int32_t target)
+{
+    int64_t n = s->n_vocab;
+    mlt_real largest = finish_logits(s, x);
+    double log_sum = log_of_sum(x, n, largest, 1);
     struct mlt_row_loss loss = {.nll = log_sum - (double)x[target], .z = log_sum * log_sum};
     if (!s->backward) return loss;
     mlt_real shift = REAL(log_sum), scale = s->grad_scale * s->logit_scale;
@@ -502,6 +516,8 @@ static struct mlt_row_loss cross_entropy(const struct mlt_cross_entropy *s, mlt_
     }
     return loss;
 }
+
+#include "train/distil_loops.h"
 
 /* ---- Sums ---- */
 
@@ -563,7 +579,7 @@ static void adamw(const struct mlt_adamw *s, mlt_real *weight, const mlt_real *g
     .mr = MR, .nr = NR, .pack_right = pack_right, .multiply = multiply, .norm = norm, .norm_dx = norm_dx,    \
     .norm_dweight = norm_dweight, .rotate = rotate, .attention = attention,                                  \
     .attention_backward = attention_backward, .gate = gate, .gate_backward = gate_backward,                  \
-    .cross_entropy = cross_entropy, .add_scaled = add_scaled, .add_rows = add_rows,                          \
-    .square_sum = square_sum, .adamw = adamw
+    .cross_entropy = cross_entropy, .distil = distil, .soften = soften, .add_scaled = add_scaled,            \
+    .add_rows = add_rows, .square_sum = square_sum, .adamw = adamw
 
 #endif

@@ -283,28 +283,37 @@ static void muon_parameter(struct mlt_optimizer *o, struct mlt_workers *workers,
 
 /* ---- A step ---- */
 
+struct refresh {
+    struct mlt_trainable *model;
+    size_t parameter;
+};
+
 static void refresh_piece(const void *argument, int64_t begin, int64_t end)
 {
-    const struct mlt_optimizer *o = argument;
-    mlt_trainable_refresh(o->model, begin, end);
+    const struct refresh *s = argument;
+    mlt_trainable_refresh(s->model, s->parameter, begin, end);
 }
 
 millet_status mlt_optimizer_step(struct mlt_optimizer *o, struct mlt_workers *workers, uint64_t step,
                                  double rate, double scale, millet_error *err)
 {
+    struct mlt_trainable *t = o->model;
     size_t next = 0;
-    for (size_t i = 0; i < o->model->n_parameters; i++) {
-        gather_until(o, &next, o->model->parameters[i].offset);
+    for (size_t i = 0; i < t->n_parameters; i++) {
+        gather_until(o, &next, t->parameters[i].offset);
         if (o->own[i].count == 0) continue;
         if (o->square_at[i] < 0)
             muon_parameter(o, workers, i, rate, scale);
         else
             adamw_parameter(o, workers, i, step, rate, scale);
     }
-    gather_until(o, &next, o->model->n_values);
+    gather_until(o, &next, t->n_values);
     MLT_TRY(mlt_ranks_wait(o->options->ranks, err));
-    if (o->model->weights != o->model->master)
-        mlt_for_range(workers, o->model->n_values, PIECE, refresh_piece, o);
+    if (t->weights == t->master) return MILLET_OK;
+    t->exact = step + 1 < o->options->quantize_after;
+    for (struct refresh s = {.model = t}; s.parameter < t->n_parameters; s.parameter++)
+        mlt_for_range(workers, t->parameters[s.parameter].rows * t->parameters[s.parameter].columns, PIECE,
+                      refresh_piece, &s);
     return MILLET_OK;
 }
 

@@ -102,13 +102,15 @@ static void lay_out(struct layout *l, const struct mlt_config *c, const struct m
         s->sine[i] = reserve(l, o->length, c->rope_size / 2);
     }
     s->position = (int32_t *)(void *)reserve(l, tokens, 1);
+    s->low = reserve(l, tokens, o->rank);
+    s->d_low = reserve(l, tokens, o->rank);
 }
 
 static struct mlt_workers_shape workers_shape(const struct mlt_config *c, const struct mlt_pass_options *o)
 {
     int64_t depth = MLT_MAX(MLT_MAX(c->n_embd, c->n_ff), c->n_vocab);
     depth = MLT_MAX(depth, (int64_t)c->n_heads * MLT_MAX(c->head_size, c->value_size));
-    depth = MLT_MAX(depth, (int64_t)o->rows * o->length);
+    depth = MLT_MAX(depth, MLT_MAX((int64_t)o->rows * o->length, (int64_t)o->rank));
     return (struct mlt_workers_shape){depth, o->length, c->head_size, c->value_size};
 }
 
@@ -302,18 +304,28 @@ struct embedding {
     float *x;
 };
 
+/* A row of embeddings; `room` takes it where it has to be decoded. */
+static const float *matrix_row(const struct mlt_trainable *t, struct mlt_slice matrix, int64_t row,
+                               float *room)
+{
+    if (!matrix.mapped) return t->base + matrix.offset + row * matrix.columns;
+    const struct mlt_tensor *tensor = t->low_rank->frozen[matrix.mapped - 1].tensor;
+    mlt_decode(tensor->dtype, tensor->data + (uint64_t)row * tensor->row_bytes, room, matrix.columns);
+    return room;
+}
+
 static void embed_rows(const void *argument, int64_t begin, int64_t end)
 {
     const struct embedding *e = argument;
     const struct mlt_trainable *t = e->pass->model;
     int64_t n = t->config.n_embd;
     for (int64_t row = begin; row < end; row++) {
-        const float *from = t->weights + t->token_embd.offset + e->tokens[row] * n;
-        float *x = e->x + row * n;
+        float *x = e->x + row * n, *position = e->pass->state->branch + row * n;
+        const float *from = matrix_row(t, t->token_embd, e->tokens[row], x);
         for (int64_t i = 0; i < n; i++)
             x[i] = from[i] * t->config.embedding_scale;
         if (!mlt_has(t->position_embd)) continue;
-        const float *learned = t->weights + t->position_embd.offset + e->pass->state->position[row] * n;
+        const float *learned = matrix_row(t, t->position_embd, e->pass->state->position[row], position);
         for (int64_t i = 0; i < n; i++)
             x[i] += learned[i];
     }
@@ -394,7 +406,7 @@ static void add_branch(struct mlt_pass *pass, int32_t layer, enum mlt_branch whi
     float *branch = mlt_has(post) ? kept_branch : s->branch;
     mlt_pass_linear(pass, input, pass->tokens, weight, bias, false, branch);
     if (mlt_has(post)) {
-        struct mlt_slice none = {-1, 0, 0};
+        struct mlt_slice none = {.offset = -1};
         struct mlt_norm norm = mlt_pass_row_norm(pass, post, none, branch, s->branch, stat);
         mlt_pass_norm(pass, &norm, pass->tokens);
     }
@@ -432,12 +444,24 @@ void mlt_pass_layer(struct mlt_pass *pass, const struct mlt_batch *batch, int32_
         add_branch(pass, layer, MLT_BRANCH_FEED_FORWARD, s->wide, l->w_down, l->b_down, l->ffn_post_norm,
                    k->ffn_branch, k->ffn_post_stat, k->middle, out);
     } else {
-        struct mlt_slice none = {-1, 0, 0};
+        struct mlt_slice none = {.offset = -1};
         mlt_pass_linear(pass, s->wide, tokens, l->w_down, l->b_down, false, k->ffn_branch);
         struct mlt_norm norm =
             mlt_pass_row_norm(pass, l->ffn_post_norm, none, k->ffn_branch, s->branch, k->ffn_post_stat);
         mlt_pass_norm(pass, &norm, tokens);
     }
+}
+
+const float *mlt_pass_stream(const struct mlt_pass *pass, int32_t n)
+{
+    return n < pass->model->config.n_layers ? pass->state->kept[n].x : pass->state->last;
+}
+
+static void copy_stream(struct mlt_pass *pass, int32_t n, const float *stream)
+{
+    if (pass->streams && pass->streams[n])
+        memcpy(pass->streams[n], stream,
+               (size_t)(pass->tokens * pass->model->config.n_embd) * sizeof *stream);
 }
 
 millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *batch, millet_error *err)
@@ -448,8 +472,15 @@ millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *ba
     struct embedding e = {pass, batch->tokens, s->kept[0].x};
     mlt_for_range(&pass->workers, pass->tokens, 16, embed_rows, &e);
     mlt_pass_drop_embedding(pass, e.x);
-    for (int32_t layer = 0; layer < t->config.n_layers; layer++)
-        mlt_pass_layer(pass, batch, layer, layer + 1 < t->config.n_layers ? s->kept[layer + 1].x : s->last);
+    copy_stream(pass, 0, s->kept[0].x);
+    const struct mlt_pass_observer *o = pass->observer;
+    for (int32_t layer = 0; layer < t->config.n_layers; layer++) {
+        float *out = layer + 1 < t->config.n_layers ? s->kept[layer + 1].x : s->last;
+        if (o) o->before(o->context, pass, layer);
+        mlt_pass_layer(pass, batch, layer, out);
+        copy_stream(pass, layer + 1, out);
+        if (o) o->after(o->context, pass, layer, out);
+    }
     struct mlt_norm norm =
         mlt_pass_row_norm(pass, t->output_norm, t->output_norm_bias, s->last, pass->hidden, s->output_stat);
     mlt_pass_norm(pass, &norm, pass->tokens);

@@ -23,10 +23,25 @@ struct mlt_pass_options {
     int32_t n_threads;
     bool recompute; /* keep only the layers' inputs, and compute the rest again on the way back */
     bool backward;  /* false: for evaluation only */
+    int32_t rank;   /* of the adapter that is trained; 0: none */
+};
+
+struct mlt_pass;
+
+/*
+ * Watches the layers on the way forward, to measure activations. `before`: the layer's input is its x
+ * (pass_state.h). `after`: `out` [tokens][n_embd] is its output, which may stand where the input stood; what
+ * the layer keeps is there otherwise, and what goes into w_down [tokens][n_ff] in state->wide.
+ */
+struct mlt_pass_observer {
+    void *context;
+    void (*before)(void *context, struct mlt_pass *pass, int32_t layer);
+    void (*after)(void *context, struct mlt_pass *pass, int32_t layer, const float *out);
 };
 
 struct mlt_pass {
     struct mlt_trainable *model;
+    const struct mlt_pass_observer *observer; /* NULL: nobody watches */
     struct mlt_workers workers;
     int32_t rows, length; /* of the batch at hand */
     int64_t tokens;       /* rows * length */
@@ -38,6 +53,10 @@ struct mlt_pass {
     uint64_t dropout_key;
     float *hidden;   /* [tokens][n_embd] after the last norm */
     float *d_hidden; /* [tokens][n_embd] its gradient */
+    /* Of the residual stream behind layer n (0: behind the embeddings), for n of 0 .. n_layers; NULL, or NULL
+     * for an n: not wanted. */
+    float **streams;         /* [tokens][n_embd] forward writes a copy there */
+    const float **d_streams; /* [tokens][n_embd] backward adds this to the gradient */
     /* Called on the way back where the gradients of a layer are complete: n_layers for what comes after the
      * layers, -1 for the embeddings (and an output matrix tied to them). NULL: nobody is. */
     void (*layer_done)(void *context, int32_t layer);
@@ -55,6 +74,9 @@ void mlt_pass_close(struct mlt_pass **pass);
 
 /* BAD_ARGUMENT where the batch is larger than asked for at opening, or has tokens or ranges outside the
  * model's. */
+/* The residual stream behind layer n after a forward pass, where the pass has a way back. */
+const float *mlt_pass_stream(const struct mlt_pass *pass, int32_t n);
+
 millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *batch, millet_error *err);
 void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch);
 

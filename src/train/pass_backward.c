@@ -22,7 +22,7 @@ static const float *branch_gradient(struct mlt_pass *pass, int32_t layer, enum m
         d = s->branch;
     }
     if (!mlt_has(post)) return d;
-    struct mlt_slice none = {-1, 0, 0};
+    struct mlt_slice none = {.offset = -1};
     struct mlt_norm norm = mlt_pass_row_norm(pass, post, none, kept_branch, NULL, stat);
     norm.dy = d;
     norm.dx = s->branch;
@@ -137,6 +137,14 @@ static void layer_done(const struct mlt_pass *pass, int32_t layer)
     if (pass->layer_done) pass->layer_done(pass->layer_done_context, layer);
 }
 
+/* What losses say about the stream behind layer n. */
+static void add_gradient(struct mlt_pass *pass, int32_t n)
+{
+    if (pass->d_streams && pass->d_streams[n])
+        mlt_pass_add(pass, pass->state->stream, pass->d_streams[n], 1,
+                     pass->tokens * pass->model->config.n_embd);
+}
+
 void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch)
 {
     const struct mlt_trainable *t = pass->model;
@@ -146,12 +154,18 @@ void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch)
     norm.dy = pass->d_hidden;
     norm.dx = s->stream;
     mlt_pass_norm_backward(pass, &norm, pass->tokens);
+    add_gradient(pass, t->config.n_layers);
     layer_done(pass, t->config.n_layers);
     for (int32_t layer = t->config.n_layers - 1; layer >= 0; layer--) {
         if (s->options.recompute && layer < t->config.n_layers - 1) mlt_pass_layer(pass, batch, layer, NULL);
         feed_forward_backward(pass, layer);
         attention_backward(pass, batch, layer);
+        add_gradient(pass, layer);
         layer_done(pass, layer);
+    }
+    if (t->low_rank) { /* embeddings stay as they are */
+        layer_done(pass, -1);
+        return;
     }
     mlt_pass_drop_embedding(pass, s->stream);
     struct embedding e = {pass, batch->tokens};

@@ -149,6 +149,37 @@ void mlt_pass_add_rows(struct mlt_pass *pass, const float *dy, int64_t rows, int
 
 /* ---- Linear layers ---- */
 
+struct decoding {
+    const struct mlt_tensor *tensor;
+    int64_t row; /* the first */
+    float *out;
+};
+
+static void decode_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct decoding *s = argument;
+    for (int64_t r = begin; r < end; r++)
+        mlt_decode(s->tensor->dtype, s->tensor->data + (uint64_t)(s->row + r) * s->tensor->row_bytes,
+                   s->out + r * s->tensor->ne[0], s->tensor->ne[0]);
+}
+
+const float *mlt_pass_matrix(struct mlt_pass *pass, struct mlt_slice matrix)
+{
+    struct mlt_low_rank_training *low = pass->model->low_rank;
+    if (!matrix.mapped) return mlt_weight(pass, matrix);
+    const struct mlt_tensor *tensor = low->frozen[matrix.mapped - 1].tensor;
+    if (mlt_in_place(tensor)) return (const float *)(const void *)tensor->data + matrix.row * matrix.columns;
+    if (low->decoded_mapped == matrix.mapped && low->decoded_row == matrix.row &&
+        low->decoded_rows == matrix.rows)
+        return low->decoded;
+    struct decoding s = {tensor, matrix.row, low->decoded};
+    mlt_for_range(&pass->workers, matrix.rows, rows_of_share(matrix.columns), decode_share, &s);
+    low->decoded_mapped = matrix.mapped;
+    low->decoded_row = matrix.row;
+    low->decoded_rows = matrix.rows;
+    return low->decoded;
+}
+
 static void bias_share(const void *argument, int64_t begin, int64_t end)
 {
     const struct sum_stage *s = argument;
@@ -163,6 +194,73 @@ static void bias_add_share(const void *argument, int64_t begin, int64_t end)
         s->ops->add_scaled(s->y + row * s->n, s->x, 1, 0, s->n);
 }
 
+/* The pair of a weight: A [rank][columns] and the rows of B [rows][rank] that belong to it. */
+struct low_rank {
+    int64_t rank;
+    float factor; /* alpha / rank */
+    const float *a, *b;
+    float *da, *db;
+};
+
+static struct low_rank low_rank_of(const struct mlt_pass *pass, struct mlt_slice weight)
+{
+    const struct mlt_trainable *t = pass->model;
+    const struct mlt_low_rank_options *o = &t->low_rank->options;
+    struct mlt_low_rank_pair pair = t->low_rank->pairs[weight.pair - 1];
+    pair.b += weight.row * o->rank;
+    return (struct low_rank){o->rank,
+                             o->alpha / (float)o->rank,
+                             t->weights + pair.a,
+                             t->weights + pair.b,
+                             t->gradient + pair.a,
+                             t->gradient + pair.b};
+}
+
+static void scale_share(const void *argument, int64_t begin, int64_t end)
+{
+    const struct sum_stage *s = argument;
+    for (int64_t i = begin; i < end; i++)
+        s->y[i] *= s->scale;
+}
+
+/* out[rows][columns] = scale * a . b */
+static void scaled_product(struct mlt_pass *pass, struct mlt_operand a, struct mlt_operand b, int64_t rows,
+                           int64_t columns, int64_t depth, float scale, float *out)
+{
+    struct sum_stage s = {.y = out, .scale = scale};
+    mlt_product(&pass->workers, a, b, rows, columns, depth, false, out, columns);
+    mlt_for_range(&pass->workers, rows * columns, SHARE_VALUES, scale_share, &s);
+}
+
+/* out += alpha / rank * (x A^T) B^T */
+static void add_low_rank(struct mlt_pass *pass, const float *x, int64_t rows, struct mlt_slice weight,
+                         float *out)
+{
+    struct low_rank p = low_rank_of(pass, weight);
+    float *low = pass->state->low;
+    struct mlt_operand input = {x, weight.columns, false}, a = {p.a, weight.columns, true};
+    struct mlt_operand h = {low, p.rank, false}, b = {p.b, p.rank, true};
+    scaled_product(pass, input, a, rows, p.rank, weight.columns, p.factor, low);
+    mlt_product(&pass->workers, h, b, rows, weight.rows, p.rank, true, out, weight.rows);
+}
+
+/* With h = factor * x A^T: dB += dy^T h, dh = factor * dy B, dA += dh^T x, dx += dh A. */
+static void low_rank_backward(struct mlt_pass *pass, const float *x, const float *dy, int64_t rows,
+                              struct mlt_slice weight, float *dx)
+{
+    struct low_rank p = low_rank_of(pass, weight);
+    float *low = pass->state->low, *d_low = pass->state->d_low;
+    struct mlt_operand input = {x, weight.columns, false}, a_turned = {p.a, weight.columns, true};
+    struct mlt_operand d = {dy, weight.rows, false}, d_turned = {dy, weight.rows, true};
+    struct mlt_operand h = {low, p.rank, false}, a = {p.a, weight.columns, false}, b = {p.b, p.rank, false};
+    struct mlt_operand dh = {d_low, p.rank, false}, dh_turned = {d_low, p.rank, true};
+    scaled_product(pass, input, a_turned, rows, p.rank, weight.columns, p.factor, low);
+    mlt_product(&pass->workers, d_turned, h, weight.rows, p.rank, rows, true, p.db, p.rank);
+    scaled_product(pass, d, b, rows, p.rank, weight.rows, p.factor, d_low);
+    mlt_product(&pass->workers, dh_turned, input, p.rank, weight.columns, rows, true, p.da, weight.columns);
+    if (dx) mlt_product(&pass->workers, dh, a, rows, weight.columns, p.rank, true, dx, weight.columns);
+}
+
 void mlt_pass_linear(struct mlt_pass *pass, const float *x, int64_t rows, struct mlt_slice weight,
                      struct mlt_slice bias, bool add, float *out)
 {
@@ -173,8 +271,10 @@ void mlt_pass_linear(struct mlt_pass *pass, const float *x, int64_t rows, struct
                       &s);
         add = true;
     }
-    struct mlt_operand a = {x, weight.columns, false}, b = {mlt_weight(pass, weight), weight.columns, true};
+    struct mlt_operand a = {x, weight.columns, false},
+                       b = {mlt_pass_matrix(pass, weight), weight.columns, true};
     mlt_product(&pass->workers, a, b, rows, weight.rows, weight.columns, add, out, weight.rows);
+    if (weight.pair) add_low_rank(pass, x, rows, weight, out);
 }
 
 void mlt_pass_linear_backward(struct mlt_pass *pass, const float *x, const float *dy, int64_t rows,
@@ -182,9 +282,12 @@ void mlt_pass_linear_backward(struct mlt_pass *pass, const float *x, const float
 {
     struct mlt_operand d = {dy, weight.rows, false}, d_turned = {dy, weight.rows, true};
     struct mlt_operand input = {x, weight.columns, false},
-                       w = {mlt_weight(pass, weight), weight.columns, false};
-    mlt_product(&pass->workers, d_turned, input, weight.rows, weight.columns, rows, true,
-                mlt_gradient(pass, weight), weight.columns);
-    if (mlt_has(bias)) mlt_pass_add_rows(pass, dy, rows, weight.rows, mlt_gradient(pass, bias));
+                       w = {mlt_pass_matrix(pass, weight), weight.columns, false};
+    if (!pass->model->low_rank)
+        mlt_product(&pass->workers, d_turned, input, weight.rows, weight.columns, rows, true,
+                    mlt_gradient(pass, weight), weight.columns);
+    if (mlt_has(bias) && !pass->model->low_rank)
+        mlt_pass_add_rows(pass, dy, rows, weight.rows, mlt_gradient(pass, bias));
     if (dx) mlt_product(&pass->workers, d, w, rows, weight.columns, weight.rows, add, dx, weight.columns);
+    if (weight.pair) low_rank_backward(pass, x, dy, rows, weight, dx);
 }

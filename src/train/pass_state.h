@@ -40,6 +40,7 @@ struct mlt_pass_state {
     float *branch;                                        /* [T][E] */
     float *stream;                                        /* [T][E] the gradient of the residual stream */
     float *wide, *wide2;                                  /* [T][max(F, Hq + Hk + Hv, Ho)] */
+    float *low, *d_low;                                   /* [T][rank] of an adapter */
     float *cosine[MLT_PASS_ROPES], *sine[MLT_PASS_ROPES]; /* [length][rope_size / 2] */
     int32_t *position;                                    /* [T] */
 };
@@ -103,12 +104,18 @@ void mlt_pass_layer(struct mlt_pass *pass, const struct mlt_batch *batch, int32_
 
 static inline const float *mlt_weight(const struct mlt_pass *pass, struct mlt_slice slice)
 {
-    return mlt_has(slice) ? pass->model->weights + slice.offset : NULL;
+    return mlt_has(slice) ? pass->model->base + slice.offset : NULL;
 }
 
+/* A matrix's values, valid until the next one is asked for. */
+const float *mlt_pass_matrix(struct mlt_pass *pass, struct mlt_slice matrix);
+
+/* NULL where the model's own weights are not trained. */
 static inline float *mlt_gradient(const struct mlt_pass *pass, struct mlt_slice slice)
 {
-    return mlt_has(slice) ? pass->model->gradient + slice.offset : NULL;
+    return mlt_has(slice) && pass->model->gradient && !pass->model->low_rank
+               ? pass->model->gradient + slice.offset
+               : NULL;
 }
 
 #endif

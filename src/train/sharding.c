@@ -15,6 +15,7 @@ static int64_t bucket_begin(const struct mlt_trainable *t, size_t bucket)
 {
     size_t n_layers = (size_t)t->config.n_layers;
     if (bucket == 0) return 0;
+    if (t->low_rank) return t->n_values; /* an adapter is all that is exchanged: at the end, at once */
     if (bucket <= n_layers) return t->layers[bucket - 1].attn_norm.offset;
     return bucket == n_layers + 1 ? t->output_norm.offset : t->n_values;
 }

@@ -3,9 +3,10 @@
  * groups gradients are exchanged.
  *
  * The block of a model falls into buckets, whose gradients are complete one after the other on the way back:
- * what comes after the layers, each layer from the last to the first, the embeddings. A bucket is cut into as
- * many even shares as there are ranks, wherever tensors begin in it; but Muon needs whole matrices, so that
- * in a bucket that has any each parameter is one share, which goes to the rank that has least so far.
+ * what comes after the layers, each layer from the last to the first, the embeddings; what belongs to an
+ * adapter is in the last. A bucket is cut into as many even shares as there are ranks, wherever tensors begin
+ * in it; but Muon needs whole matrices, so that in a bucket that has any each parameter is one share, which
+ * goes to the rank that has least so far.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -25,11 +25,14 @@ static millet_status read_tokens(struct mlt_token_mask *mask, const struct mlt_t
 }
 
 millet_status mlt_token_mask_open(const millet_allocator *allocator, const struct mlt_checkpoint *checkpoint,
-                                  struct mlt_batch_source inner, double probability, uint64_t seed,
-                                  struct mlt_token_mask *out, millet_error *err)
+                                  struct mlt_batch_source inner, double probability, bool predict,
+                                  uint64_t seed, struct mlt_token_mask *out, millet_error *err)
 {
-    *out = (struct mlt_token_mask){
-        .allocator = *allocator, .inner = inner, .probability = probability, .seed = seed};
+    *out = (struct mlt_token_mask){.allocator = *allocator,
+                                   .inner = inner,
+                                   .probability = probability,
+                                   .predict = predict,
+                                   .seed = seed};
     struct mlt_tokenizer *tokenizer = NULL;
     int32_t bos, eos;
     bool add_bos, add_eos;
@@ -60,7 +63,11 @@ static millet_status fill(void *context, uint64_t step, struct mlt_batch *batch,
         if (!(batch->marks[i] & MILLET_MARK_PREFIX) || token >= mask->n_tokens || mask->control[token])
             continue;
         double chance = ldexp((double)(mlt_mix64(key + before + (uint64_t)i) >> 11), -53); /* [0, 1) */
-        if (chance < mask->probability) batch->tokens[i] = mask->mask;
+        if (chance >= mask->probability) continue;
+        batch->tokens[i] = mask->mask;
+        if (!mask->predict || batch->targets[i] != MLT_NO_TARGET) continue;
+        batch->targets[i] = token;
+        batch->marks[i] |= MILLET_MARK_LABEL;
     }
     return MILLET_OK;
 }

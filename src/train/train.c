@@ -5,6 +5,8 @@
 #include "corpus/permutation.h"
 #include "import/open_any.h"
 #include "train/shape.h"
+#include "train/storage.h"
+#include "train/teaching.h"
 #include "train/token_mask.h"
 #include "train/trainer.h"
 #include "train/training_data.h"
@@ -16,19 +18,21 @@
 
 millet_train_options millet_train_options_default(void)
 {
-    return (millet_train_options){.rows = 8,
-                                  .length = 256,
-                                  .accumulate = 1,
-                                  .rate = 3e-4f,
-                                  .final_rate = 0.1f,
-                                  .beta1 = 0.9f,
-                                  .beta2 = 0.95f,
-                                  .epsilon = 1e-8f,
-                                  .weight_decay = 0.1f,
-                                  .momentum = 0.95f,
-                                  .clip = 1,
-                                  .tag_weight = 1,
-                                  .seed = 1};
+    return (millet_train_options){
+        .rows = 8,
+        .length = 256,
+        .accumulate = 1,
+        .rate = 3e-4f,
+        .final_rate = 0.1f,
+        .beta1 = 0.9f,
+        .beta2 = 0.95f,
+        .epsilon = 1e-8f,
+        .weight_decay = 0.1f,
+        .momentum = 0.95f,
+        .clip = 1,
+        .tag_weight = 1,
+        .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32, .hidden_weight = 1},
+        .seed = 1};
 }
 
 /* A run of millet_train. */
@@ -40,6 +44,7 @@ struct run {
     struct mlt_trainer trainer;
     struct mlt_training_data data;
     struct mlt_token_mask mask; /* of tokens to learn from, where there is any */
+    struct mlt_teaching teaching;
     struct mlt_training_state state;
     uint64_t saved_step; /* of the newest state on disk; UINT64_MAX: none */
     double started;
@@ -59,10 +64,19 @@ static bool between(float value, float low, float high)
     return value >= low && value <= high; /* false for NaN */
 }
 
-/* Processes that share the work. */
-static int32_t ranks_of(const millet_train_options *o)
+static millet_status check_adapter(const millet_train_options *o, millet_error *err)
 {
-    return o->n_ranks ? o->n_ranks : millet_ranks_size(o->ranks);
+    if (o->lora_rank < 0 || o->lora_rank > 4096)
+        return wrong(err, "lora_rank", "0 (no adapter) to 4096 is possible");
+    if (o->lora_rank == 0) return MILLET_OK;
+    if (!o->model) return wrong(err, "lora_rank", "an adapter needs a model to be trained for");
+    if (!between(o->lora_alpha, 0, 1e6f))
+        return wrong(err, "lora_alpha", "0 (twice the rank) to 1000000 is possible");
+    if (o->storage > MILLET_STORE_BF16) return wrong(err, "storage", "adapters are stored as F32 or BF16");
+    if (o->distil.n_hidden)
+        return wrong(err, "distil.hidden",
+                     "hidden states are matched by training the whole model, not an adapter");
+    return MILLET_OK;
 }
 
 static millet_status check_numbers(const millet_train_options *o, millet_error *err)
@@ -85,12 +99,16 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     if (!between(o->mask, 0, 1)) return wrong(err, "mask", "it is a probability, 0 to 1");
     if (!between(o->dropout, 0, 0.99f)) return wrong(err, "dropout", "0 to 0.99 is possible");
     if (o->n_ranks < 0 || o->n_ranks > 1 << 16) return wrong(err, "n_ranks", "0 to 65536 are possible");
-    if (o->rows < ranks_of(o))
+    if (o->rows < mlt_trainer_ranks(o))
         return mlt_fail_at(err, MILLET_BAD_ARGUMENT, NULL, "rows", MILLET_NO_OFFSET,
-                           "a batch of %d sequences cannot be shared by %d ranks", o->rows, ranks_of(o));
+                           "a batch of %d sequences cannot be shared by %d ranks", o->rows,
+                           mlt_trainer_ranks(o));
+    if (o->storage < MILLET_STORE_F32 || o->storage > MILLET_STORE_TQ2_0)
+        return wrong(err, "storage", "it is none of the types that training can write");
+    MLT_TRY(check_adapter(o, err));
     if (o->n_threads < 0 || o->n_threads > MLT_MAX_THREADS)
         return wrong(err, "n_threads", "0 (one for each CPU) to 256 are possible");
-    return MILLET_OK;
+    return mlt_teaching_check(o, err);
 }
 
 static millet_status check_data(const millet_train_options *o, millet_error *err)
@@ -119,11 +137,6 @@ static millet_status check_options(const millet_train_options *o, millet_error *
     return check_numbers(o, err);
 }
 
-static mlt_dtype storage_dtype(const millet_train_options *o)
-{
-    return o->storage == MILLET_STORE_BF16 ? MLT_BF16 : MLT_F32;
-}
-
 /* ---- The model ---- */
 
 static millet_status open_checkpoint(const struct run *r, bool resume, struct mlt_checkpoint **out,
@@ -139,17 +152,43 @@ static millet_status open_checkpoint(const struct run *r, bool resume, struct ml
     return status;
 }
 
+/* The model and, where training goes on, what the adapter is by now. */
+static millet_status open_adapter(struct run *r, mlt_dtype stored, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    struct mlt_low_rank_options low = {.rank = o->lora_rank, .alpha = o->lora_alpha, .seed = o->seed};
+    struct mlt_checkpoint *checkpoint = NULL, *saved = NULL;
+    MLT_TRY(mlt_low_rank_targets(o->lora_targets, &low.targets, err));
+    if (o->resume && stored != MLT_DTYPE_LIMIT)
+        MLT_TRY(mlt_checkpoint_open(&r->allocator, r->state_path.data, NULL, &saved, err));
+    millet_status status = mlt_open_any(&r->allocator, o->model, o->tokenizer_path, &checkpoint, err);
+    if (status == MILLET_OK)
+        return mlt_trainable_open_adapter(&r->allocator, checkpoint, &low, saved, stored, &r->model, err);
+    mlt_checkpoint_close(&saved);
+    return status;
+}
+
 static millet_status open_model(struct run *r, mlt_dtype stored, millet_error *err)
 {
     struct mlt_checkpoint *checkpoint = NULL;
+    if (r->options.lora_rank) return open_adapter(r, stored, err);
     MLT_TRY(open_checkpoint(r, r->options.resume && stored != MLT_DTYPE_LIMIT, &checkpoint, err));
-    return mlt_trainable_open(&r->allocator, checkpoint, stored, &r->model, err);
+    /* A teacher that runs beside the student decides on matrices that are learnt with it. */
+    millet_status status = mlt_teaching_start(&r->allocator, &r->options, checkpoint,
+                                              stored == MLT_DTYPE_LIMIT, &r->teaching, err);
+    if (status != MILLET_OK) {
+        mlt_checkpoint_close(&checkpoint);
+        return status;
+    }
+    return mlt_trainable_open_with(&r->allocator, checkpoint, stored, r->teaching.maps, r->teaching.n_maps,
+                                   &r->model, err);
 }
 
 static void close_run(struct run *r)
 {
     mlt_trainer_close(&r->trainer);
     mlt_token_mask_close(&r->mask);
+    mlt_teaching_close(&r->teaching);
     mlt_training_data_close(&r->data);
     mlt_trainable_close(&r->model);
     mlt_text_release(&r->settings);
@@ -163,6 +202,8 @@ static millet_status start_run(struct run *r, const millet_train_options *option
     r->state_path.allocator = r->settings.allocator = &r->allocator;
     r->saved_step = UINT64_MAX;
     if (!r->options.n_threads) r->options.n_threads = mlt_ranks_threads(r->options.ranks);
+    if (r->options.lora_rank && r->options.lora_alpha == 0)
+        r->options.lora_alpha = 2 * (float)r->options.lora_rank;
     if (r->options.state) return mlt_text_printf(&r->state_path, err, "%s", r->options.state);
     return mlt_text_printf(&r->state_path, err, "%s.state", r->options.output ? r->options.output : "");
 }
@@ -186,17 +227,21 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
     MLT_TRY(check_numbers(o, err));
     MLT_TRY(open_model(r, MLT_DTYPE_LIMIT, err));
     const struct mlt_trainable *t = r->model;
-    struct mlt_pass_options pass = mlt_trainer_pass_options(o, ranks_of(o));
+    struct mlt_pass_options pass = mlt_trainer_pass_options(o);
     uint64_t block = (uint64_t)t->n_values * sizeof(float);
     *memory = (millet_train_memory){.n_weights = t->n_weights,
                                     .weights = o->storage == MILLET_STORE_F32 ? block : 2 * block,
                                     .gradients = block,
-                                    .exchange = exchange_bytes(t, ranks_of(o))};
-    MLT_TRY(mlt_optimizer_estimate(&r->allocator, t, o->optimizer, ranks_of(o), &memory->optimizer, err));
+                                    .exchange = exchange_bytes(t, mlt_trainer_ranks(o))};
+    MLT_TRY(mlt_optimizer_estimate(&r->allocator, t, o->optimizer, mlt_trainer_ranks(o), &memory->optimizer,
+                                   err));
     MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
     memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)pass.rows * o->length);
-    memory->total =
-        memory->weights + memory->gradients + memory->optimizer + memory->activations + memory->exchange;
+    MLT_TRY(mlt_teaching_bytes(&r->teaching, t, &memory->distillation, err));
+    if (t->low_rank)
+        memory->weights += (uint64_t)(t->low_rank->n_values + t->low_rank->n_decoded) * sizeof(float);
+    memory->total = memory->weights + memory->gradients + memory->optimizer + memory->activations +
+                    memory->distillation + memory->exchange;
     return MILLET_OK;
 }
 
@@ -250,22 +295,32 @@ static millet_status open_run(struct run *r, millet_error *err)
         return mlt_fail_at(
             err, MILLET_BAD_ARGUMENT, r->state_path.data, "state", MILLET_NO_OFFSET,
             "a state of an earlier training is there: resume it, or allow to restart and overwrite it");
-    MLT_TRY(open_model(r, storage_dtype(o), err));
+    MLT_TRY(open_model(r, mlt_storage_dtype(o->storage), err));
     MLT_TRY(mlt_training_data_open(&r->allocator, o, r->model, &r->data, err));
     if (!o->steps) r->options.steps = mlt_training_data_steps(&r->data, o);
     struct mlt_batch_source source = mlt_batches_source(r->data.batches);
     if (o->mask > 0) {
-        MLT_TRY(mlt_token_mask_open(&r->allocator, r->model->checkpoint, source, (double)o->mask, o->seed,
-                                    &r->mask, err));
+        MLT_TRY(mlt_token_mask_open(&r->allocator, r->model->checkpoint, source, (double)o->mask,
+                                    o->mask_predict, o->seed, &r->mask, err));
         source = mlt_token_mask_source(&r->mask);
     }
+    MLT_TRY(mlt_teaching_open(&r->teaching, &r->data, r->model, err));
     MLT_TRY(mlt_trainer_open(&r->allocator, r->model, o, source, &r->trainer, err));
+    if (r->teaching.labels.context) MLT_TRY(mlt_trainer_teach(&r->trainer, &r->teaching, err));
     MLT_TRY(mlt_training_settings(o, &r->settings, err));
+    if (r->model->low_rank)
+        MLT_TRY(mlt_text_printf(&r->settings, err, "base=%016llx\n",
+                                (unsigned long long)r->model->low_rank->checksum));
     MLT_TRY(mlt_training_data_describe(&r->data, o, &r->settings, err));
-    if (!o->resume) return MILLET_OK;
+    MLT_TRY(mlt_teaching_describe(&r->teaching, &r->settings, err));
+    if (!o->resume) {
+        mlt_trainable_set_exact(r->model, o->quantize_after > 0);
+        return MILLET_OK;
+    }
     MLT_TRY(mlt_training_state_read(&r->trainer.optimizer, o->allow_changes ? NULL : r->settings.data,
                                     &r->state, err));
     r->saved_step = r->state.step;
+    mlt_trainable_set_exact(r->model, r->state.step < o->quantize_after);
     return MILLET_OK;
 }
 
@@ -293,6 +348,8 @@ static millet_status train_step(struct run *r, millet_error *err)
     r->state.tokens += (uint64_t)o->rows * (uint64_t)o->length * (uint64_t)o->accumulate;
     r->report.loss = result.loss;
     r->report.tag_loss = result.label_loss;
+    r->report.divergence = result.divergence;
+    r->report.hidden = result.hidden;
     r->report.z = result.z;
     r->report.gradient_norm = result.gradient_norm;
     r->report.rate = result.rate;
@@ -311,6 +368,7 @@ static millet_status measure(struct run *r, struct mlt_loss_sums *sums, millet_e
     for (int64_t done = 0; done < count; done += most) {
         struct mlt_batch batch = r->trainer.batch;
         batch.rows = (int32_t)MLT_MIN(count - done, most);
+        batch.first_row = batch.all_rows = 0; /* a batch of its own */
         for (int32_t row = 0; row < batch.rows; row++) {
             /* Evenly: i * all / n without overflow. */
             uint64_t i = (uint64_t)(begin + done) + (uint64_t)row, index = i * (all / n) + i * (all % n) / n;
@@ -334,6 +392,8 @@ static millet_status evaluate(struct run *r, millet_error *err)
     report->evaluation_loss = sums.weight > 0 ? sums.nll / sums.weight : (double)NAN;
     report->evaluation_tag_loss = sums.n_labels ? sums.label_nll / (double)sums.n_labels : (double)NAN;
     report->evaluation_token_loss = n_next ? next_nll / (double)n_next : (double)NAN;
+    report->evaluation_divergence = sums.soft_weight > 0 ? sums.divergence / sums.soft_weight : (double)NAN;
+    report->evaluation_hidden = sums.n_hidden ? sums.hidden / (double)sums.n_hidden : (double)NAN;
     return MILLET_OK;
 }
 
@@ -371,7 +431,8 @@ static void fill_report(struct run *r)
 static void forget_evaluation(struct run *r)
 {
     millet_train_report *report = &r->report;
-    report->evaluation_loss = report->evaluation_tag_loss = report->evaluation_token_loss = (double)NAN;
+    report->evaluation_loss = report->evaluation_divergence = report->evaluation_hidden = (double)NAN;
+    report->evaluation_tag_loss = report->evaluation_token_loss = (double)NAN;
 }
 
 /* Whether training goes on: every rank's callback is asked. */
@@ -390,7 +451,7 @@ static millet_status write_output(struct run *r, millet_error *err)
     const millet_train_options *o = &r->options;
     millet_status status = MILLET_OK;
     if (millet_ranks_rank(o->ranks) == 0)
-        status = mlt_trainable_write(r->model, o->output, storage_dtype(o), NULL, err);
+        status = mlt_trainable_write(r->model, o->output, mlt_storage_dtype(o->storage), NULL, err);
     return millet_ranks_agree(o->ranks, status, err);
 }
 
@@ -399,7 +460,8 @@ static millet_status train(struct run *r, millet_error *err)
     const millet_train_options *o = &r->options;
     r->started = mlt_clock_seconds();
     r->first_step = r->state.step;
-    r->report.loss = r->report.tag_loss = r->report.z = (double)NAN; /* where all is done already */
+    r->report.loss = r->report.tag_loss = r->report.divergence = r->report.hidden = r->report.z =
+        (double)NAN; /* where all is done already */
     forget_evaluation(r);
     fill_report(r);
     while (r->state.step < o->steps) {
@@ -423,6 +485,7 @@ millet_status millet_train(const millet_train_options *options, millet_train_rep
 {
     struct run r = {0};
     millet_status status = start_run(&r, options, err);
+    r.options.n_ranks = 0; /* of estimates */
     if (status == MILLET_OK) status = open_run(&r, err);
     status = millet_ranks_agree(r.options.ranks, status, err);
     if (status == MILLET_OK) status = compare_ranks(&r, err);

@@ -6,9 +6,12 @@
  */
 #include "train/trainable.h"
 
+#include "base/random.h"
+#include "corpus/checksum.h"
+#include "format/adapter_file.h"
 #include "format/gguf_write.h"
 #include "model/model.h"
-#include "tensor/half.h"
+#include "train/storage.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -16,11 +19,11 @@
 
 enum { VALUE_ALIGNMENT = MLT_ALIGNMENT / sizeof(float) };
 
-static const struct mlt_slice absent = {-1, 0, 0};
+static const struct mlt_slice absent = {.offset = -1};
 
 struct finder {
     struct mlt_trainable *t;
-    size_t capacity;
+    size_t capacity, frozen_capacity, pair_capacity;
     millet_error *err;
     int32_t layer; /* -1: outside the blocks */
     char name[64];
@@ -37,18 +40,83 @@ static const struct mlt_tensor *find(struct finder *f, const char *suffix)
     return mlt_checkpoint_tensor(f->t->checkpoint, f->name);
 }
 
-/* Makes the tensor a parameter. */
-static millet_status take(struct finder *f, const char *suffix, enum need need, enum mlt_parameter_kind kind,
-                          int64_t rows, int64_t columns, struct mlt_slice *out)
+/* Adds to one of the lists of parameters, whose values so far are *n_values. */
+static millet_status add_parameter(struct finder *f, struct mlt_parameter **list, size_t *count,
+                                   size_t *capacity, int64_t *n_values, struct mlt_parameter parameter)
+{
+    void *grown = *list;
+    MLT_TRY(mlt_grow(&f->t->allocator, &grown, capacity, *count, sizeof **list, f->err));
+    *list = grown;
+    parameter.offset = *n_values;
+    (*list)[(*count)++] = parameter;
+    *n_values += (int64_t)mlt_round_up((uint64_t)(parameter.rows * parameter.columns), VALUE_ALIGNMENT);
+    return MILLET_OK;
+}
+
+static millet_status add_trained(struct finder *f, struct mlt_parameter parameter)
 {
     struct mlt_trainable *t = f->t;
-    const struct mlt_tensor *tensor = find(f, suffix);
-    *out = absent;
-    if (!tensor) {
-        if (need == OPTIONAL) return MILLET_OK;
-        return mlt_fail_at(f->err, MILLET_NOT_FOUND, t->checkpoint->path, f->name, MILLET_NO_OFFSET,
-                           "the tensor does not exist; the architecture %s needs it", t->config.architecture);
-    }
+    t->n_weights += (uint64_t)(parameter.rows * parameter.columns);
+    return add_parameter(f, &t->parameters, &t->n_parameters, &f->capacity, &t->n_values, parameter);
+}
+
+/* A matrix of an adapter, under its name in the adapter's file. */
+static millet_status add_half(struct finder *f, const struct mlt_tensor *target, const char *end,
+                              int64_t rows, int64_t columns)
+{
+    struct mlt_trainable *t = f->t;
+    struct mlt_tensor *tensor = mlt_arena_alloc(&t->arena, 1, sizeof *tensor, f->err);
+    size_t length = target->name.length + strlen(end);
+    char *name = mlt_arena_alloc(&t->arena, length + 1, 1, f->err);
+    if (!tensor || !name) return MILLET_NO_MEMORY;
+    snprintf(name, length + 1, "%s%s", target->name.data, end);
+    *tensor = (struct mlt_tensor){
+        .name = {name, length}, .dtype = MLT_F32, .n_dims = 2, .ne = {columns, rows, 1, 1}};
+    return add_trained(f,
+                       (struct mlt_parameter){
+                           .tensor = tensor, .kind = MLT_PARAMETER_MATRIX, .rows = rows, .columns = columns});
+}
+
+static bool is_mapped(const struct mlt_parameter *p)
+{
+    return p->kind != MLT_PARAMETER_VECTOR && p->tensor->data;
+}
+
+/* The tensor stays as it is; where it is one of those asked for, it gets an adapter. */
+static millet_status freeze(struct finder *f, const char *suffix, struct mlt_parameter parameter,
+                            struct mlt_slice *out)
+{
+    struct mlt_trainable *t = f->t;
+    struct mlt_low_rank_training *low = t->low_rank;
+    int64_t rank = low->options.rank;
+    int64_t none = 0;
+    bool mapped = is_mapped(&parameter);
+    *out = (struct mlt_slice){
+        .offset = mapped ? 0 : low->n_values, .rows = parameter.rows, .columns = parameter.columns};
+    MLT_TRY(add_parameter(f, &low->frozen, &low->n_frozen, &f->frozen_capacity,
+                          mapped ? &none : &low->n_values, parameter));
+    if (mapped) out->mapped = (int32_t)low->n_frozen;
+    if (mapped && !mlt_in_place(parameter.tensor))
+        low->n_decoded = MLT_MAX(low->n_decoded, parameter.rows * parameter.columns);
+    if (f->layer < 0 || !mlt_low_rank_includes(low->options.targets, suffix)) return MILLET_OK;
+    void *grown = low->pairs;
+    MLT_TRY(mlt_grow(&t->allocator, &grown, &f->pair_capacity, low->n_pairs, sizeof *low->pairs, f->err));
+    low->pairs = grown;
+    struct mlt_low_rank_pair *pair = &low->pairs[low->n_pairs++];
+    pair->a = t->n_values;
+    MLT_TRY(add_half(f, parameter.tensor, MLT_ADAPTER_A, rank, parameter.columns));
+    pair->b = t->n_values;
+    MLT_TRY(add_half(f, parameter.tensor, MLT_ADAPTER_B, parameter.rows, rank));
+    out->pair = (int32_t)low->n_pairs;
+    return MILLET_OK;
+}
+
+/* Makes the tensor a parameter. */
+static millet_status take_tensor(struct finder *f, const char *suffix, const struct mlt_tensor *tensor,
+                                 enum mlt_parameter_kind kind, int64_t rows, int64_t columns,
+                                 struct mlt_slice *out)
+{
+    struct mlt_trainable *t = f->t;
     if (tensor->ne[0] != columns || tensor->ne[1] != rows || tensor->ne[2] != 1 || tensor->ne[3] != 1)
         return mlt_fail_at(f->err, MILLET_BAD_FORMAT, tensor->file, f->name, tensor->offset,
                            "the dimensions are %lld x %lld x %lld x %lld; metadata ask for %lld x %lld",
@@ -57,15 +125,21 @@ static millet_status take(struct finder *f, const char *suffix, enum need need, 
     if (!mlt_dtype_info(tensor->dtype)->is_float)
         return mlt_fail_at(f->err, MILLET_UNSUPPORTED, tensor->file, f->name, tensor->offset,
                            "the dtype %s cannot be a weight", mlt_dtype_info(tensor->dtype)->name);
-    void *parameters = t->parameters;
-    MLT_TRY(
-        mlt_grow(&t->allocator, &parameters, &f->capacity, t->n_parameters, sizeof *t->parameters, f->err));
-    t->parameters = parameters;
-    t->parameters[t->n_parameters++] = (struct mlt_parameter){tensor, kind, rows, columns, t->n_values};
-    *out = (struct mlt_slice){t->n_values, rows, columns};
-    t->n_weights += (uint64_t)(rows * columns);
-    t->n_values += (int64_t)mlt_round_up((uint64_t)(rows * columns), VALUE_ALIGNMENT);
-    return MILLET_OK;
+    struct mlt_parameter parameter = {.tensor = tensor, .kind = kind, .rows = rows, .columns = columns};
+    if (t->low_rank) return freeze(f, suffix, parameter, out);
+    *out = (struct mlt_slice){.offset = t->n_values, .rows = rows, .columns = columns};
+    return add_trained(f, parameter);
+}
+
+static millet_status take(struct finder *f, const char *suffix, enum need need, enum mlt_parameter_kind kind,
+                          int64_t rows, int64_t columns, struct mlt_slice *out)
+{
+    const struct mlt_tensor *tensor = find(f, suffix);
+    *out = absent;
+    if (tensor) return take_tensor(f, suffix, tensor, kind, rows, columns, out);
+    if (need == OPTIONAL) return MILLET_OK;
+    return mlt_fail_at(f->err, MILLET_NOT_FOUND, f->t->checkpoint->path, f->name, MILLET_NO_OFFSET,
+                       "the tensor does not exist; the architecture %s needs it", f->t->config.architecture);
 }
 
 static millet_status vector(struct finder *f, const char *suffix, enum need need, int64_t n,
@@ -97,8 +171,16 @@ static millet_status norm_pair(struct finder *f, const char *base, struct mlt_sl
 static struct mlt_slice part(struct mlt_slice whole, int64_t first, int64_t rows)
 {
     if (!mlt_has(whole)) return absent;
-    if (whole.rows == 1) return (struct mlt_slice){whole.offset + first, 1, rows};
-    return (struct mlt_slice){whole.offset + first * whole.columns, rows, whole.columns};
+    struct mlt_slice slice = whole;
+    if (whole.rows == 1) {
+        slice.offset += first;
+        slice.columns = rows;
+        return slice;
+    }
+    if (!whole.mapped) slice.offset += first * whole.columns;
+    slice.rows = rows;
+    slice.row = first;
+    return slice;
 }
 
 static millet_status find_qkv(struct finder *f, struct mlt_trainable_layer *l)
@@ -192,17 +274,74 @@ static millet_status find_all(struct finder *f)
     return vector(f, "output.bias", OPTIONAL, c->n_vocab, &t->output_bias);
 }
 
+/* ---- Added matrices ---- */
+
+enum { ADDED_NAME_BYTES = 64 };
+static const char added_prefix[] = "train.map.";
+
+bool mlt_parameter_is_added(const struct mlt_parameter *p)
+{
+    return strncmp(p->tensor->name.data, added_prefix, sizeof added_prefix - 1) == 0;
+}
+
+static millet_status make_map_rows(const struct mlt_tensor *tensor, uint64_t row, uint64_t rows, void *out,
+                                   millet_error *err)
+{
+    float *values = out, spread = 1 / sqrtf((float)tensor->ne[0]);
+    (void)err;
+    for (uint64_t r = row; r < row + rows; r++) {
+        struct mlt_random random;
+        mlt_random_seed(&random, r);
+        for (int64_t i = 0; i < tensor->ne[0]; i++)
+            *values++ = tensor->ne[0] == tensor->ne[1] ? (float)(i == (int64_t)r)
+                                                       : spread * mlt_random_normal(&random);
+    }
+    return MILLET_OK;
+}
+
+static millet_status add_matrix(struct finder *f, struct mlt_added_matrix *added)
+{
+    struct mlt_trainable *t = f->t;
+    char name[ADDED_NAME_BYTES];
+    int n = snprintf(name, sizeof name, "%s%s", added_prefix, added->name);
+    const struct mlt_tensor *there = mlt_checkpoint_tensor(t->checkpoint, name);
+    uint64_t n_weights = t->n_weights;
+    if (!there) {
+        struct mlt_tensor *tensor = mlt_arena_alloc(&t->arena, 1, sizeof *tensor, f->err);
+        char *copy = mlt_arena_text(&t->arena, name, (size_t)n, f->err);
+        if (!tensor || !copy) return MILLET_NO_MEMORY;
+        *tensor = (struct mlt_tensor){.name = {copy, (size_t)n},
+                                      .dtype = MLT_F32,
+                                      .n_dims = 2,
+                                      .ne = {added->columns, added->rows, 1, 1},
+                                      .row_bytes = (uint64_t)added->columns * sizeof(float),
+                                      .rows = (uint64_t)added->rows,
+                                      .file = t->checkpoint->path,
+                                      .read = make_map_rows};
+        tensor->bytes = tensor->row_bytes * tensor->rows;
+        there = tensor;
+    }
+    snprintf(f->name, sizeof f->name, "%s", name);
+    MLT_TRY(take_tensor(f, "", there, MLT_PARAMETER_MATRIX, added->rows, added->columns, &added->slice));
+    t->n_weights = n_weights; /* they are not the model's */
+    return MILLET_OK;
+}
+
 /* ---- Reading ---- */
 
+/* `out` NULL: they are only checked. Adds the bytes to *checksum. */
 static millet_status read_values(const struct mlt_trainable *t, const struct mlt_tensor *tensor, float *out,
-                                 millet_error *err)
+                                 uint64_t *checksum, millet_error *err)
 {
     uint8_t *row = mlt_alloc(&t->allocator, (size_t)tensor->row_bytes, 1, err);
-    if (!row) return MILLET_NO_MEMORY;
-    millet_status status = MILLET_OK;
-    for (uint64_t r = 0; status == MILLET_OK && r < tensor->rows; r++, out += tensor->ne[0]) {
+    float *checked = out ? NULL : mlt_alloc(&t->allocator, (size_t)tensor->ne[0], sizeof(float), err);
+    millet_status status = row && (out || checked) ? MILLET_OK : MILLET_NO_MEMORY;
+    int64_t step = out ? tensor->ne[0] : 0;
+    if (!out) out = checked;
+    for (uint64_t r = 0; status == MILLET_OK && r < tensor->rows; r++, out += step) {
         status = mlt_tensor_read(tensor, r, 1, row, err);
         if (status != MILLET_OK) break;
+        *checksum = mlt_checksum(*checksum, row, (size_t)tensor->row_bytes);
         mlt_decode(tensor->dtype, row, out, tensor->ne[0]);
         int64_t bad = mlt_encode_check(out, tensor->ne[0]);
         if (bad >= 0)
@@ -211,6 +350,7 @@ static millet_status read_values(const struct mlt_trainable *t, const struct mlt
                                  (unsigned long long)r);
     }
     mlt_free(&t->allocator, row);
+    mlt_free(&t->allocator, checked);
     return status;
 }
 
@@ -228,7 +368,8 @@ static millet_status read_divisors(struct finder *f)
                            "%lld numbers are needed, one a pair", (long long)n);
     float *values = mlt_arena_alloc(&t->arena, (size_t)n, sizeof *values, f->err);
     if (!values) return MILLET_NO_MEMORY;
-    MLT_TRY(read_values(t, tensor, values, f->err));
+    uint64_t checksum = 0; /* metadata would not have it either */
+    MLT_TRY(read_values(t, tensor, values, &checksum, f->err));
     for (int64_t i = 0; i < n; i++)
         if (values[i] <= 0)
             return mlt_fail_at(f->err, MILLET_BAD_FORMAT, tensor->file, f->name, tensor->offset,
@@ -238,20 +379,76 @@ static millet_status read_divisors(struct finder *f)
     return MILLET_OK;
 }
 
-static millet_status read_weights(struct mlt_trainable *t, mlt_dtype stored, millet_error *err)
+static millet_status read_frozen(struct mlt_trainable *t, millet_error *err)
 {
-    size_t n = (size_t)t->n_values;
-    t->master = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
-    t->gradient = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
-    t->weights = stored == MLT_F32 ? t->master : mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
-    if (!t->master || !t->gradient || !t->weights) return MILLET_NO_MEMORY;
-    for (size_t i = 0; i < t->n_parameters; i++)
-        MLT_TRY(read_values(t, t->parameters[i].tensor, t->master + t->parameters[i].offset, err));
-    mlt_trainable_refresh(t, 0, t->n_values);
+    struct mlt_low_rank_training *low = t->low_rank;
+    low->values = mlt_alloc_zero(&t->allocator, (size_t)low->n_values, sizeof(float), err);
+    low->decoded = mlt_alloc(&t->allocator, (size_t)low->n_decoded, sizeof(float), err);
+    if (!low->values || !low->decoded) return MILLET_NO_MEMORY;
+    low->checksum = MLT_CHECKSUM_START;
+    for (size_t i = 0; i < low->n_frozen; i++)
+        MLT_TRY(read_values(t, low->frozen[i].tensor,
+                            is_mapped(&low->frozen[i]) ? NULL : low->values + low->frozen[i].offset,
+                            &low->checksum, err));
+    t->base = low->values;
     return MILLET_OK;
 }
 
-static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, millet_error *err)
+/* A parameter of an adapter: from the file that has it, or as training begins. */
+static millet_status read_half(struct mlt_trainable *t, const struct mlt_parameter *p, uint64_t *checksum,
+                               millet_error *err)
+{
+    const struct mlt_low_rank_training *low = t->low_rank;
+    const char *name = p->tensor->name.data;
+    float *values = t->master + p->offset;
+    if (!low->saved) {
+        if (strstr(name, MLT_ADAPTER_A))
+            mlt_low_rank_start(low->options.seed, name, p->rows, p->columns, values);
+        return MILLET_OK;
+    }
+    const struct mlt_tensor *tensor = mlt_checkpoint_tensor(low->saved, name);
+    if (!tensor)
+        return mlt_fail_at(err, MILLET_NOT_FOUND, low->saved->path, name, MILLET_NO_OFFSET,
+                           "the adapter has no such tensor");
+    if (!mlt_dtype_info(tensor->dtype)->is_float || tensor->ne[0] != p->columns ||
+        tensor->rows != (uint64_t)p->rows)
+        return mlt_fail_at(err, MILLET_BAD_FORMAT, low->saved->path, name, tensor->offset,
+                           "weights of %lld x %lld are needed", (long long)p->columns, (long long)p->rows);
+    return read_values(t, tensor, values, checksum, err);
+}
+
+static millet_status read_weights(struct mlt_trainable *t, mlt_dtype stored, bool frozen, millet_error *err)
+{
+    size_t n = (size_t)t->n_values;
+    uint64_t checksum = MLT_CHECKSUM_START;
+    for (size_t i = 0; i < t->n_parameters; i++)
+        t->parameters[i].stored = mlt_parameter_is_added(&t->parameters[i])
+                                      ? MLT_F32
+                                      : mlt_storage_choose(&t->parameters[i], stored);
+    t->master = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
+    if (!frozen) t->gradient = mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
+    t->weights = stored == MLT_F32 ? t->master : mlt_alloc_zero(&t->allocator, n, sizeof(float), err);
+    if (!t->master || (!t->gradient && !frozen) || !t->weights) return MILLET_NO_MEMORY;
+    t->base = t->weights;
+    if (t->low_rank) MLT_TRY(read_frozen(t, err));
+    for (size_t i = 0; i < t->n_parameters; i++) {
+        const struct mlt_parameter *p = &t->parameters[i];
+        MLT_TRY(t->low_rank ? read_half(t, p, &checksum, err)
+                            : read_values(t, p->tensor, t->master + p->offset, &checksum, err));
+        mlt_trainable_refresh(t, i, 0, p->rows * p->columns);
+    }
+    return MILLET_OK;
+}
+
+/* How a model is opened. */
+struct opening {
+    mlt_dtype stored; /* MLT_DTYPE_LIMIT: without weights */
+    bool frozen;
+    struct mlt_added_matrix *added;
+    size_t n_added;
+};
+
+static millet_status fill(struct mlt_trainable *t, const struct opening *how, millet_error *err)
 {
     const struct mlt_checkpoint *checkpoint = t->checkpoint;
     struct finder f = {.t = t, .err = err, .layer = -1};
@@ -261,22 +458,31 @@ static millet_status fill(struct mlt_trainable *t, mlt_dtype stored, millet_erro
                            "models with experts cannot be trained yet");
     MLT_TRY(find_all(&f));
     MLT_TRY(read_divisors(&f));
-    return stored == MLT_DTYPE_LIMIT ? MILLET_OK : read_weights(t, stored, err);
+    for (size_t i = 0; i < how->n_added; i++)
+        MLT_TRY(add_matrix(&f, &how->added[i]));
+    if (t->n_parameters == 0)
+        return mlt_fail_at(err, MILLET_BAD_ARGUMENT, checkpoint->path, "lora_targets", MILLET_NO_OFFSET,
+                           "the model has none of the matrices that are to have an adapter");
+    return how->stored == MLT_DTYPE_LIMIT ? MILLET_OK : read_weights(t, how->stored, how->frozen, err);
 }
 
-millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
-                                 mlt_dtype stored, struct mlt_trainable **out, millet_error *err)
+/* `low_rank`, with its saved checkpoint, belongs to the model from here on; NULL: the model is trained. */
+static millet_status open_with(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                               struct mlt_low_rank_training *low_rank, const struct opening *how,
+                               struct mlt_trainable **out, millet_error *err)
 {
-    *out = NULL;
     struct mlt_trainable *t = mlt_alloc_zero(allocator, 1, sizeof *t, err);
     if (!t) {
+        if (low_rank) mlt_checkpoint_close(&low_rank->saved);
+        mlt_free(allocator, low_rank);
         mlt_checkpoint_close(&checkpoint);
         return MILLET_NO_MEMORY;
     }
     t->allocator = *allocator;
     t->checkpoint = checkpoint;
+    t->low_rank = low_rank;
     mlt_arena_init(&t->arena, allocator);
-    millet_status status = fill(t, stored, err);
+    millet_status status = fill(t, how, err);
     if (status != MILLET_OK) {
         mlt_error_in_file(err, checkpoint->path);
         mlt_trainable_close(&t);
@@ -284,6 +490,65 @@ millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_c
     }
     *out = t;
     return MILLET_OK;
+}
+
+millet_status mlt_trainable_open(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                 mlt_dtype stored, struct mlt_trainable **out, millet_error *err)
+{
+    *out = NULL;
+    const struct opening how = {.stored = stored};
+    return open_with(allocator, checkpoint, NULL, &how, out, err);
+}
+
+millet_status mlt_trainable_open_with(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                      mlt_dtype stored, struct mlt_added_matrix *added, size_t n_added,
+                                      struct mlt_trainable **out, millet_error *err)
+{
+    *out = NULL;
+    const struct opening how = {.stored = stored, .added = added, .n_added = n_added};
+    return open_with(allocator, checkpoint, NULL, &how, out, err);
+}
+
+millet_status mlt_trainable_open_frozen(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                        struct mlt_trainable **out, millet_error *err)
+{
+    *out = NULL;
+    const struct opening how = {.stored = MLT_F32, .frozen = true};
+    return open_with(allocator, checkpoint, NULL, &how, out, err);
+}
+
+millet_status mlt_trainable_open_adapter(const millet_allocator *allocator, struct mlt_checkpoint *checkpoint,
+                                         const struct mlt_low_rank_options *options,
+                                         struct mlt_checkpoint *saved, mlt_dtype stored,
+                                         struct mlt_trainable **out, millet_error *err)
+{
+    *out = NULL;
+    struct mlt_low_rank_training *low = mlt_alloc_zero(allocator, 1, sizeof *low, err);
+    if (!low) {
+        mlt_checkpoint_close(&saved);
+        mlt_checkpoint_close(&checkpoint);
+        return MILLET_NO_MEMORY;
+    }
+    low->options = *options;
+    low->saved = saved;
+    const struct opening how = {.stored = stored};
+    return open_with(allocator, checkpoint, low, &how, out, err);
+}
+
+const struct mlt_checkpoint *mlt_trainable_saved(const struct mlt_trainable *t)
+{
+    return t->low_rank && t->low_rank->saved ? t->low_rank->saved : t->checkpoint;
+}
+
+static void close_low_rank(const millet_allocator *allocator, struct mlt_low_rank_training *low)
+{
+    if (!low) return;
+    mlt_free(allocator, low->frozen);
+    mlt_free(allocator, low->values);
+    mlt_free(allocator, low->decoded);
+    mlt_free(allocator, low->pairs);
+    mlt_checkpoint_close(&low->saved);
+    mlt_free(allocator, low);
 }
 
 void mlt_trainable_close(struct mlt_trainable **handle)
@@ -295,17 +560,27 @@ void mlt_trainable_close(struct mlt_trainable **handle)
     mlt_free(&allocator, t->master);
     mlt_free(&allocator, t->gradient);
     mlt_free(&allocator, t->parameters);
+    close_low_rank(&allocator, t->low_rank);
     mlt_arena_release(&t->arena);
     mlt_checkpoint_close(&t->checkpoint);
     mlt_free(&allocator, t);
     *handle = NULL;
 }
 
-void mlt_trainable_refresh(struct mlt_trainable *t, int64_t begin, int64_t end)
+void mlt_trainable_refresh(struct mlt_trainable *t, size_t parameter, int64_t begin, int64_t end)
 {
+    const struct mlt_parameter *p = &t->parameters[parameter];
     if (t->weights == t->master) return;
-    for (int64_t i = begin; i < end; i++)
-        t->weights[i] = mlt_bfloat_to_float_inline(mlt_float_to_bfloat_inline(t->master[i]));
+    mlt_storage_round(t->exact ? MLT_F32 : p->stored, t->master + p->offset + begin,
+                      t->weights + p->offset + begin, end - begin);
+}
+
+void mlt_trainable_set_exact(struct mlt_trainable *t, bool exact)
+{
+    if (t->exact == exact) return;
+    t->exact = exact;
+    for (size_t i = 0; i < t->n_parameters; i++)
+        mlt_trainable_refresh(t, i, 0, t->parameters[i].rows * t->parameters[i].columns);
 }
 
 /* ---- Writing ---- */
@@ -355,27 +630,66 @@ static void set_number(struct plan *p, const char *key, uint32_t value)
                                     .value.u = value};
 }
 
+static void add_text(struct plan *p, const char *key, const char *value)
+{
+    p->metas[p->n_metas++] = (struct mlt_meta){.key = {key, strlen(key)},
+                                               .type = MLT_META_STRING,
+                                               .element = MLT_META_STRING,
+                                               .count = 1,
+                                               .value.string = {value, strlen(value)}};
+}
+
+/* The file of an adapter has nothing of the model but what it is for. */
+static void plan_adapter(struct plan *p, mlt_dtype dtype, const struct mlt_extras *extras)
+{
+    static const char alpha[] = "adapter.lora.alpha";
+    const struct mlt_trainable *t = p->t;
+    add_text(p, "general.type", "adapter");
+    add_text(p, "general.architecture", t->config.architecture);
+    add_text(p, "adapter.type", "lora");
+    p->metas[p->n_metas++] = (struct mlt_meta){.key = {alpha, sizeof alpha - 1},
+                                               .type = MLT_META_F32,
+                                               .element = MLT_META_F32,
+                                               .count = 1,
+                                               .value.f = (double)t->low_rank->options.alpha};
+    set_number(p, "general.file_type", mlt_storage_file_type(dtype));
+    for (size_t i = 0; i < extras->n_metas; i++)
+        p->metas[p->n_metas++] = extras->metas[i];
+    for (size_t i = 0; i < t->n_parameters; i++)
+        add_tensor(p, t->parameters[i].tensor, mlt_storage_choose(&t->parameters[i], dtype),
+                   t->master + t->parameters[i].offset);
+    for (size_t i = 0; i < extras->n_tensors; i++)
+        add_tensor(p, &extras->tensors[i].tensor, MLT_F32, extras->tensors[i].values);
+}
+
 static millet_status plan_file(struct plan *p, mlt_dtype dtype, const struct mlt_extras *extras,
                                struct mlt_arena *arena, millet_error *err)
 {
     const struct mlt_checkpoint *from = p->t->checkpoint;
-    size_t n_metas = from->n_metas + extras->n_metas + 1, n = from->n_tensors + extras->n_tensors;
+    enum { ADDED = 5 }; /* an adapter's, which has none of the model's */
+    size_t n_metas = from->n_metas + extras->n_metas + ADDED;
+    size_t n = MLT_MAX(from->n_tensors, p->t->n_parameters) + extras->n_tensors;
     p->metas = mlt_arena_alloc(arena, n_metas, sizeof *p->metas, err);
     p->tensors = mlt_arena_alloc(arena, n, sizeof *p->tensors, err);
     p->values = mlt_arena_alloc(arena, n, sizeof *p->values, err);
     p->sources = mlt_arena_alloc(arena, n, sizeof *p->sources, err);
     if (!p->metas || !p->tensors || !p->values || !p->sources) return MILLET_NO_MEMORY;
+    if (p->t->low_rank) {
+        plan_adapter(p, dtype, extras);
+        return MILLET_OK;
+    }
     for (size_t i = 0; i < from->n_metas; i++)
         if (!of_training(&from->metas[i].key)) p->metas[p->n_metas++] = from->metas[i];
-    set_number(p, "general.file_type", dtype == MLT_F32 ? 0 : dtype == MLT_F16 ? 1 : 32);
+    set_number(p, "general.file_type", mlt_storage_file_type(dtype));
+    if (mlt_dtype_info(dtype)->quantised) set_number(p, "general.quantization_version", 2);
     for (size_t i = 0; i < extras->n_metas; i++)
         p->metas[p->n_metas++] = extras->metas[i];
     for (size_t i = 0; i < from->n_tensors; i++) {
         const struct mlt_tensor *tensor = &from->tensors[i];
         const struct mlt_parameter *parameter = parameter_of(p->t, tensor);
+        if (of_training(&tensor->name)) continue;
         if (parameter)
-            add_tensor(p, tensor, parameter->kind == MLT_PARAMETER_VECTOR ? MLT_F32 : dtype,
-                       p->t->master + parameter->offset);
+            add_tensor(p, tensor, mlt_storage_choose(parameter, dtype), p->t->master + parameter->offset);
         else if (!of_training(&tensor->name))
             add_tensor(p, tensor, tensor->dtype, NULL);
     }

@@ -47,7 +47,7 @@ static millet_status open_batches(struct mlt_training_data *data, const millet_t
     millet_mixture_part *parts = mlt_alloc(&data->allocator, o->n_data, sizeof *parts, err);
     if (!parts) return MILLET_NO_MEMORY;
     for (size_t i = 0; i < o->n_data; i++)
-        parts[i] = (millet_mixture_part){data->caches[i], o->data[i].weight};
+        parts[i] = (millet_mixture_part){data->caches[i], o->data[i].weight, o->data[i].loss_weight};
     millet_status status = millet_batches_open(parts, o->n_data, &options, &data->batches, err);
     mlt_free(&data->allocator, parts);
     MLT_TRY(status);
@@ -80,7 +80,7 @@ static millet_status open_held_out(struct mlt_training_data *data, const millet_
     if (!data->held_out) return MILLET_NO_MEMORY;
     uint64_t n_targets = 0;
     for (; data->n_held_out < n; data->n_held_out++) {
-        millet_mixture_part part = {data->caches[first + data->n_held_out], 1};
+        millet_mixture_part part = {data->caches[first + data->n_held_out], 1, 1};
         millet_batches_info info;
         MLT_TRY(millet_batches_open(&part, 1, &options, &data->held_out[data->n_held_out], err));
         millet_batches_get_info(data->held_out[data->n_held_out], &info);
@@ -99,10 +99,18 @@ millet_status mlt_training_data_held_out(const struct mlt_training_data *data, u
         millet_batches_info info;
         millet_batches_get_info(data->held_out[i], &info);
         if (index < info.n_rows) {
-            size_t at = (size_t)row * (size_t)batch->length;
-            return millet_batches_fill(data->held_out[i], index, 1, batch->tokens + at, batch->targets + at,
-                                       batch->begin + at, batch->end + at,
-                                       batch->marks ? batch->marks + at : NULL, err);
+            struct mlt_batch one = *batch;
+            int64_t at = (int64_t)row * batch->length, part = (int64_t)i;
+            if (data->n_caches > data->n_held_out) part += (int64_t)(data->n_caches - data->n_held_out);
+            one.rows = 1;
+            one.tokens += at, one.targets += at, one.begin += at, one.end += at;
+            if (one.marks) one.marks += at;
+            if (one.row_weight) one.row_weight += row;
+            if (one.source) one.source += at;
+            MLT_TRY(mlt_batches_fill(data->held_out[i], index, &one, err));
+            for (int32_t j = 0; one.source && j < one.length; j++)
+                if (one.source[j] != MLT_NO_SOURCE) one.source[j] = mlt_source((uint64_t)part, one.source[j]);
+            return MILLET_OK;
         }
         index -= info.n_rows;
     }
@@ -159,6 +167,8 @@ millet_status mlt_training_data_describe(const struct mlt_training_data *data, c
                                 i + 1, (unsigned long long)info.checksum,
                                 (unsigned long long)info.n_documents, (unsigned long long)info.n_tokens,
                                 o->data[i].weight));
+        if (o->data[i].loss_weight > 0 && o->data[i].loss_weight != 1)
+            MLT_TRY(mlt_text_printf(out, err, "loss weight %zu=%a\n", i + 1, (double)o->data[i].loss_weight));
     }
     return MILLET_OK;
 }

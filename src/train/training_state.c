@@ -1,6 +1,8 @@
 /* The state of a training as a GGUF file. SPDX-License-Identifier: Apache-2.0 */
 #include "train/training_state.h"
 
+#include "train/storage.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +12,8 @@
 static millet_status newer_settings(const millet_train_options *o, struct mlt_text *out, millet_error *err)
 {
     if (o->tag_weight != 1) MLT_TRY(mlt_text_printf(out, err, "tag_weight=%a\n", (double)o->tag_weight));
-    if (o->mask > 0) MLT_TRY(mlt_text_printf(out, err, "mask=%a\n", (double)o->mask));
+    if (o->mask > 0)
+        MLT_TRY(mlt_text_printf(out, err, "mask=%a\nmask_predict=%d\n", (double)o->mask, o->mask_predict));
     if (o->dropout > 0) MLT_TRY(mlt_text_printf(out, err, "dropout=%a\n", (double)o->dropout));
     return MILLET_OK;
 }
@@ -32,7 +35,12 @@ millet_status mlt_training_settings(const millet_train_options *o, struct mlt_te
         (double)o->rate, (double)o->final_rate, (unsigned long long)o->warmup,
         (unsigned long long)o->decay_steps, (double)o->beta1, (double)o->beta2, (double)o->epsilon,
         (double)o->weight_decay, (double)o->momentum, (double)o->clip, (double)o->z_loss,
-        o->storage == MILLET_STORE_BF16 ? "bf16" : "f32", (unsigned long long)o->seed));
+        mlt_storage_name(o->storage), (unsigned long long)o->seed));
+    if (o->lora_rank) /* definite by now */
+        MLT_TRY(mlt_text_printf(out, err, "lora_rank=%d\nlora_alpha=%a\nlora_targets=%s\n", o->lora_rank,
+                                (double)o->lora_alpha, o->lora_targets ? o->lora_targets : "all"));
+    if (o->quantize_after)
+        MLT_TRY(mlt_text_printf(out, err, "quantize_after=%llu\n", (unsigned long long)o->quantize_after));
     return newer_settings(o, out, err);
 }
 
@@ -101,8 +109,9 @@ struct moment {
 struct moments {
     const struct mlt_optimizer *o;
     struct moment *list;
-    struct mlt_extra_tensor *tensors; /* of the first rank */
     size_t n;
+    struct mlt_extra_tensor *tensors; /* of the file, beside the model's: those, and added matrices */
+    size_t n_tensors;
     /* Where there are several ranks: */
     struct mlt_share *parts; /* [size] */
     float *whole;            /* of the first: one tensor */
@@ -117,7 +126,7 @@ static float *values_of(const struct mlt_optimizer *o, const struct moment *m)
 static void add_moment(struct moments *s, size_t parameter, bool square, char name[NAME_BYTES])
 {
     const struct mlt_tensor *tensor = s->o->model->parameters[parameter].tensor;
-    struct mlt_extra_tensor *out = &s->tensors[s->n];
+    struct mlt_extra_tensor *out = &s->tensors[s->n_tensors++];
     s->list[s->n] = (struct moment){parameter, square};
     name_moment(name, square ? "square" : "mean", tensor);
     *out = (struct mlt_extra_tensor){.tensor = *tensor};
@@ -130,16 +139,20 @@ static millet_status list_moments(struct moments *s, struct mlt_arena *arena, mi
 {
     const struct mlt_trainable *t = s->o->model;
     int32_t size = millet_ranks_size(s->o->options->ranks);
-    size_t most = 2 * t->n_parameters, largest = 0;
+    size_t most = 3 * t->n_parameters, largest = 0;
     s->list = mlt_arena_alloc(arena, most, sizeof *s->list, err);
     s->tensors = mlt_arena_alloc(arena, most, sizeof *s->tensors, err);
     char(*names)[NAME_BYTES] = mlt_arena_alloc(arena, most, sizeof *names, err);
     s->parts = mlt_arena_alloc(arena, (size_t)size, sizeof *s->parts, err);
     if (!s->list || !s->tensors || !names || !s->parts) return MILLET_NO_MEMORY;
     for (size_t i = 0; i < t->n_parameters; i++) {
+        const struct mlt_parameter *p = &t->parameters[i];
+        if (mlt_parameter_is_added(p)) /* the model's own are there in any case */
+            s->tensors[s->n_tensors++] =
+                (struct mlt_extra_tensor){.tensor = *p->tensor, .values = t->master + p->offset};
         add_moment(s, i, false, names[s->n]);
         if (s->o->square_at[i] >= 0) add_moment(s, i, true, names[s->n]);
-        largest = MLT_MAX(largest, (size_t)(t->parameters[i].rows * t->parameters[i].columns));
+        largest = MLT_MAX(largest, (size_t)(p->rows * p->columns));
     }
     if (size == 1 || millet_ranks_rank(s->o->options->ranks)) return MILLET_OK;
     s->whole = mlt_alloc(&s->o->allocator, largest, sizeof *s->whole, err);
@@ -170,7 +183,7 @@ static millet_status write_file(struct moments *s, const struct mlt_training_sta
     struct mlt_extras extras = {.metas = metas,
                                 .n_metas = MLT_COUNT(metas),
                                 .tensors = s->tensors,
-                                .n_tensors = s->n,
+                                .n_tensors = s->n_tensors,
                                 .read = read_next,
                                 .context = s};
     return mlt_trainable_write(s->o->model, path, MLT_F32, &extras, err);
@@ -218,12 +231,13 @@ static millet_status read_moment(const struct mlt_trainable *t, const char *kind
 {
     char name[NAME_BYTES];
     name_moment(name, kind, p->tensor);
-    const struct mlt_tensor *tensor = mlt_checkpoint_tensor(t->checkpoint, name);
+    const struct mlt_checkpoint *saved = mlt_trainable_saved(t);
+    const struct mlt_tensor *tensor = mlt_checkpoint_tensor(saved, name);
     if (!tensor)
-        return mlt_fail_at(err, MILLET_NOT_FOUND, t->checkpoint->path, name, MILLET_NO_OFFSET,
+        return mlt_fail_at(err, MILLET_NOT_FOUND, saved->path, name, MILLET_NO_OFFSET,
                            "the state has no such tensor; was it made with another optimiser?");
     if (tensor->dtype != MLT_F32 || tensor->ne[0] != p->columns || tensor->rows != (uint64_t)p->rows)
-        return mlt_fail_at(err, MILLET_BAD_FORMAT, t->checkpoint->path, name, tensor->offset,
+        return mlt_fail_at(err, MILLET_BAD_FORMAT, saved->path, name, tensor->offset,
                            "F32 of %lld x %lld is needed", (long long)p->columns, (long long)p->rows);
     if (own.count == 0) return MILLET_OK;
     if (own.count == p->rows * p->columns) whole = out;
@@ -233,7 +247,7 @@ static millet_status read_moment(const struct mlt_trainable *t, const char *kind
         if (whole != out) memcpy(out, whole + own.begin, (size_t)own.count * sizeof *out);
         return MILLET_OK;
     }
-    return mlt_fail_at(err, MILLET_BAD_FORMAT, t->checkpoint->path, name, tensor->offset,
+    return mlt_fail_at(err, MILLET_BAD_FORMAT, saved->path, name, tensor->offset,
                        "value %lld is not a finite number", (long long)bad);
 }
 
@@ -253,11 +267,12 @@ millet_status mlt_training_state_read(struct mlt_optimizer *o, const char *setti
                                       struct mlt_training_state *state, millet_error *err)
 {
     const struct mlt_trainable *t = o->model;
+    const struct mlt_checkpoint *from = mlt_trainable_saved(t);
     struct mlt_string saved;
-    MLT_TRY(read_u64(t->checkpoint, "train.step", &state->step, err));
-    MLT_TRY(read_u64(t->checkpoint, "train.tokens", &state->tokens, err));
-    MLT_TRY(mlt_meta_get_string(t->checkpoint, "train.settings", NULL, &saved, err));
-    if (settings) MLT_TRY(compare_settings(t->checkpoint->path, saved.data, settings, err));
+    MLT_TRY(read_u64(from, "train.step", &state->step, err));
+    MLT_TRY(read_u64(from, "train.tokens", &state->tokens, err));
+    MLT_TRY(mlt_meta_get_string(from, "train.settings", NULL, &saved, err));
+    if (settings) MLT_TRY(compare_settings(from->path, saved.data, settings, err));
     size_t largest = 0; /* of the tensors of which this rank keeps a part */
     for (size_t i = 0; i < t->n_parameters; i++) {
         int64_t all = t->parameters[i].rows * t->parameters[i].columns;

@@ -76,6 +76,34 @@ run 1 $MILLET corpus show cache/chat.jsonl.tokens -m unigram.gguf
 contains err 'another tokenizer'
 run 2 $MILLET corpus build text.txt
 contains err '-m MODEL is missing'
+
+# Tagged records: labels in the cache, what cannot be used is counted by reason.
+run 0 $MILLET tokenizer train text.txt -v 420 -o tags.gguf -s '<|endoftext|>' -s '<|call|>' -s '<|intent|>' -s '<|O|>' \
+    -s '<|B:animal|>' -s '<|I:animal|>'
+printf '%s\n' '{"prompt":"the brown fox<|call|>","completion":"<|intent|>","prefix":true,"tags":[{"start":4,"end":13,"name":"animal"}]}' \
+    '{"prompt":"the dog<|call|>","completion":"<|intent|>","prefix":true,"tags":[{"start":4,"end":7,"name":"plant"}]}' \
+    '{"prompt":"the dog<|call|>","completion":"<|intent|>","prefix":true,"tags":[{"start":4,"end":70,"name":"animal"}]}' \
+    '{"prompt":"the dog","completion":"<|intent|>","prefix":true,"tags":[]}' > tags.jsonl
+run 0 $MILLET corpus build tags.jsonl -m tags.gguf -o cache --special
+contains out '1 documents'
+contains out '3 labels'
+contains err 'left out: 1 (tags that the vocabulary has no control tokens for)'
+contains err 'left out: 1 (tags without a prefix, overlapping, outside the prompt or on no token)'
+contains err 'left out: 1 (tags in a prompt that does not end with a control token)'
+run 0 $MILLET corpus inspect cache/tags.jsonl.tokens --json
+equal "$(json 0.labels)" 3 labels
+run 0 $MILLET corpus show cache/tags.jsonl.tokens -m tags.gguf
+contains out 'the  <|O|>'
+contains out 'brown  <|B:animal|>'
+contains out 'fox  <|I:animal|>'
+run 0 $MILLET corpus show cache/tags.jsonl.tokens -m tags.gguf --json
+equal "$(json 1.label)" '<|B:animal|>' 'label in JSON'
+# One of an earlier version is made anew.
+printf '\001' | dd of=cache/tags.jsonl.tokens bs=1 seek=8 conv=notrunc 2> /dev/null
+run 1 $MILLET corpus inspect cache/tags.jsonl.tokens
+contains err 'version 1'
+run 0 $MILLET corpus build tags.jsonl -m tags.gguf -o cache --special
+contains out '3 labels'
 run 2 $MILLET corpus bild text.txt
 contains err 'did you mean millet corpus build?'
 run 0 $MILLET corpus build --chat-template list

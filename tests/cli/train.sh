@@ -127,6 +127,29 @@ echo '{"architecture":"qwen3","layers":2,"width":32,"heads":4,"feed_forward":64,
 run 0 $MILLET train --new shape.json --tokenizer m.gguf $common -o d.gguf -n 3
 run 0 $MILLET run d.gguf -p abc -n 4
 
+# Tagged records, masked tokens, dropout; stopped and gone on with only under the same settings.
+run 0 $MILLET tokenizer train text.txt -v 300 -o tags.gguf -s '<|endoftext|>' -s '<|call|>' -s '<|intent|>' -s '<|mask|>' \
+    -s '<|O|>' -s '<|B:word|>' -s '<|I:word|>'
+i=0
+while [ $i -lt 40 ]; do
+    printf '{"prompt":"abc %d fgh<|call|>","completion":"<|intent|>","prefix":true,"tags":[{"start":4,"end":%d,"name":"word"}]}\n' \
+        $i $((i < 10 ? 5 : 6))
+    i=$((i + 1))
+done > tags.jsonl
+tagged='--new shape.json --tokenizer tags.gguf -f tags.jsonl --special -b 2 -c 24 -t 1 -n 6 --holdout 4 --tag-weight 0.5 --dropout 0.1'
+run 0 $MILLET train $tagged --mask 0.2 -o tagged.gguf --json
+json evaluation_tag_loss > /dev/null || fail 'no evaluation of tags'
+json evaluation_token_loss > /dev/null || fail 'no evaluation of tokens'
+contains err '(tags '
+contains err ' labels'
+equal "$(grep -c '"tag_loss"' tagged.gguf.jsonl)" 6 'losses of tags in the log'
+run 1 $MILLET train $tagged --mask 0.3 -o tagged.gguf --resume
+contains err 'mask='
+run 0 $MILLET train $tagged --mask 0.2 -o tagged.gguf --resume
+run 1 $MILLET train m.gguf $common -o x.gguf -n 3 --mask 0.1
+contains err '<|mask|>'
+run 2 $MILLET train m.gguf $common -o x.gguf -n 3 --dropout 1
+
 run 2 $MILLET train $common -o x.gguf -n 3
 run 2 $MILLET train m.gguf --new shape.json $common -o x.gguf -n 3
 run 2 $MILLET train --new shape.json $common -o x.gguf -n 3

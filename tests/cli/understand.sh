@@ -42,6 +42,24 @@ run 0 $MILLET eval nlu nano.gguf dev.jsonl dev.jsonl
 contains out 'home                  19  100.00'
 equal "$(wc -l < out | tr -d ' ')" 3 'lines of the table'
 
+# Calls on the terminal and as JSON.
+run 0 $MILLET understand nano.gguf -p 'Turn OFF the fan in the hall!'
+contains out 'off() '
+printf 'turn on the lamp in the bath\n\nlamp off in the hall please\n' > lines
+INPUT=lines run 0 $MILLET understand nano.gguf --set home --best 2
+equal "$(wc -l < out | tr -d ' ')" 4 'lines for two utterances, two intents each'
+contains out 'on() '
+INPUT=lines run 0 $MILLET understand nano.gguf --json
+equal "$(json 0.intents.0.name)" on 'the first intent'
+equal "$(json 1.text)" 'lamp off in the hall please' 'the second text'
+equal "$(json 1.understood)" true understood
+run 0 $MILLET understand nano.gguf --sets
+contains out 'home/off'
+run 0 $MILLET understand nano.gguf -p 'turn on' --threshold 1
+run 1 $MILLET understand nano.gguf -p ' ?'
+contains err 'no word'
+run 1 $MILLET understand nano.gguf -p x --set garden
+
 # Quantised it still understands.
 run 0 $MILLET compact nano.gguf -o small.gguf --type Q8_0
 run 0 $MILLET eval nlu small.gguf dev.jsonl --json

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Wrong commands say what to type instead and exit with 2; what fails exits with 1; help and manual pages are whole.
 . "$(dirname "$0")/support.sh"
-verbs="inspect run chat compact eval bench tokenize tokenizer corpus logits completion"
+verbs="inspect run chat understand compact prune train distil eval bench tokenize tokenizer corpus logits completion"
 
 run 2 $MILLET
 contains err "millet VERB"

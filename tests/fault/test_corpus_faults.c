@@ -51,6 +51,10 @@ static int set_up(void **state)
     static const char line[] = "{\"prompt\": \"kalo\", \"completion\": \"mi\", \"prefix\": true}\n";
     static const char dialogue[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"kalo\"}, {\"role\": "
                                    "\"assistant\", \"content\": \"mi\"}]}\n";
+    static const char tagged[] =
+        "{\"prompt\": \"kalo mi<|call|>\", \"completion\": \"mi\", \"prefix\": true, "
+        "\"tags\": [{\"start\": 5, \"end\": 7, \"name\": \"place\"}]}\n";
+    bytes_put(&bytes, tagged, sizeof tagged - 1);
     for (int i = 0; i < 9000; i++)
         bytes_put(&bytes, line, sizeof line - 1);
     bytes_put(&bytes, dialogue, sizeof dialogue - 1);
@@ -90,6 +94,7 @@ static millet_status build_from(const char *from, millet_error *err)
     options.allocator = &counting.allocator;
     options.n_threads = 1;
     options.source.chat_template = "chatml";
+    options.source.special = true; /* of the tagged record */
     return millet_cache_build(from, output, tokenizer, &options, NULL, err);
 }
 
@@ -261,7 +266,10 @@ static void test_batches(void **state)
     millet_cache *cache = NULL;
     assert_int_equal(run(build_records, "build"), MILLET_OK);
     assert_int_equal(millet_cache_open(output, NULL, true, &cache, NULL), MILLET_OK);
-    const millet_mixture_part parts[] = {{cache, 1}, {cache, 2}};
+    millet_cache_info info;
+    millet_cache_get_info(cache, &info);
+    assert_true(info.n_labels > 0);
+    const millet_mixture_part parts[] = {{.cache = cache, .weight = 1}, {.cache = cache, .weight = 2}};
     for (int packing = 0; packing < 2; packing++) {
         millet_batch_options options = millet_batch_options_default();
         options.allocator = &counting.allocator;

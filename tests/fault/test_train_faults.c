@@ -59,7 +59,7 @@ enum { STEPS = 12, SAVE_EVERY = 3 };
 
 static char model[512], text[512], cache[512], pairs[512], output[512], state_file[512];
 
-static const millet_train_data data[] = {{cache, 2}, {pairs, 1}};
+static const millet_train_data data[] = {{.cache = cache, .weight = 2}, {.cache = pairs, .weight = 1}};
 
 static millet_train_options options;
 
@@ -194,12 +194,14 @@ static void expect_same_file(const char *path, const struct file_bytes *expected
 /* Killed after any step, training goes on from the last saved one, with any number of threads. */
 static void killed_at_a_step(void **state)
 {
-    for (int form = 0; form < 3; form++) {
+    for (int form = 0; form < 5; form++) {
         each(state);
         options.optimizer = form == 1 ? MILLET_MUON : MILLET_ADAMW;
         options.accumulate = form == 2 ? 2 : 1;
-        options.storage = form == 2 ? MILLET_STORE_BF16 : MILLET_STORE_F32;
+        options.storage = form == 2 ? MILLET_STORE_BF16 : form == 4 ? MILLET_STORE_Q4_0 : MILLET_STORE_F32;
+        options.quantize_after = form == 4 ? 5 : 0;
         options.recompute = form == 2;
+        options.lora_rank = form == 3 ? 3 : 0;
         options.restart = true;
         train();
         double expected[STEPS + 1];
@@ -274,26 +276,48 @@ static void full_disk(void **state)
     train();
 }
 
+static void fail_each_allocation(struct counting_allocator *counting)
+{
+    long long calls = counting->calls;
+    assert_int_equal(counting->live, 0);
+    assert_true(calls > 50);
+    for (long long i = 0; i < calls; i++) {
+        counting_allocator_init(counting);
+        counting->fail_at = i;
+        assert_int_equal(millet_train(&options, NULL, NULL), MILLET_NO_MEMORY);
+        assert_int_equal(counting->live, 0);
+    }
+}
+
 static void every_allocation(void **state)
 {
     (void)state;
     struct counting_allocator counting;
-    counting_allocator_init(&counting);
-    options.allocator = &counting.allocator;
-    options.steps = 1;
-    options.restart = true;
-    options.holdout = 5;
-    options.n_threads = 2;
-    train();
-    assert_int_equal(counting.live, 0);
-    long long calls = counting.calls;
-    assert_true(calls > 50);
-    for (long long i = 0; i < calls; i++) {
+    for (int form = 0; form < 3; form++) {
         counting_allocator_init(&counting);
-        counting.fail_at = i;
-        assert_int_equal(millet_train(&options, NULL, NULL), MILLET_NO_MEMORY);
-        assert_int_equal(counting.live, 0);
+        options.allocator = &counting.allocator;
+        options.steps = 1;
+        options.restart = true;
+        options.holdout = 5;
+        options.n_threads = 2;
+        options.storage = form == 1 ? MILLET_STORE_Q8_0 : MILLET_STORE_F32;
+        options.lora_rank = form == 2 ? 2 : 0;
+        train();
+        fail_each_allocation(&counting);
     }
+    /* Going on with an adapter, which reads a second file. */
+    options.lora_rank = 2;
+    options.steps = 4;
+    options.restart = true;
+    seen.stop_at = 3;
+    assert_int_equal(millet_train(&options, NULL, NULL), MILLET_CANCELLED);
+    options.save_every = 0;
+    options.restart = false;
+    options.resume = true;
+    train(); /* from here on each run finds the same */
+    counting_allocator_init(&counting);
+    train();
+    fail_each_allocation(&counting);
 }
 
 /* The memory that was promised is what is taken, but for the packing and what opening a file takes. */
@@ -302,7 +326,7 @@ static void memory_is_known(void **state)
     (void)state;
     struct counting_allocator counting;
     millet_error err;
-    for (int form = 0; form < 3; form++) {
+    for (int form = 0; form < 5; form++) {
         millet_train_memory memory;
         counting_allocator_init(&counting);
         options.allocator = &counting.allocator;
@@ -310,6 +334,8 @@ static void memory_is_known(void **state)
         options.steps = 1;
         options.recompute = form == 1;
         options.optimizer = form == 2 ? MILLET_MUON : MILLET_ADAMW;
+        options.lora_rank = form == 3 ? 40 : 0;
+        options.storage = form == 4 ? MILLET_STORE_Q4_0 : MILLET_STORE_F32;
         must(millet_train_estimate(&options, &memory, &err), &err);
         counting_allocator_init(&counting);
         train();
@@ -420,6 +446,15 @@ static void options_are_checked(void **state)
     REFUSED(output = NULL, "output");
     REFUSED(shape = "{}", "model");
     REFUSED(n_threads = 100000, "n_threads");
+    REFUSED(storage = (millet_train_storage)9, "storage");
+    REFUSED(lora_rank = -1, "lora_rank");
+    REFUSED(lora_rank = 5000, "lora_rank");
+    REFUSED(lora_rank = 4; options.lora_alpha = NAN, "lora_alpha");
+    REFUSED(lora_rank = 4; options.lora_targets = "q,k,x", "lora_targets");
+    REFUSED(lora_rank = 4; options.lora_targets = "", "lora_targets");
+    REFUSED(lora_rank = 4; options.storage = MILLET_STORE_Q4_0, "storage");
+    REFUSED(lora_rank = 4; options.model = NULL; options.shape = "{}";
+            options.tokenizer_path = model, "lora_rank");
     each(state);
     options.length = 4096; /* beyond the context, and the text */
     assert_int_equal(millet_train(&options, NULL, &err), MILLET_BAD_ARGUMENT);

@@ -48,8 +48,9 @@ void corpus_write_documents(const char *name, size_t bytes, uint64_t seed)
 
 millet_tokenizer *corpus_tokenizer(const char *name, millet_tokenizer_kind kind, int32_t vocabulary)
 {
-    static const char *const bpe[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
-    static const char *const unigram[] = {"<s>", "</s>", "<|im_start|>", "<|im_end|>"};
+    static const char *const special[] = {
+        "<s>",   "</s>",        "<|endoftext|>", "<|im_start|>", "<|im_end|>",   "<|call|>",  "<|mask|>",
+        "<|O|>", "<|B:place|>", "<|I:place|>",   "<|B:a/time|>", "<|I:a/time|>", "<|B:half|>"};
     millet_tokenizer_train_options options = millet_tokenizer_train_options_default();
     millet_tokenizer *tokenizer;
     millet_error err = {.status = MILLET_OK};
@@ -57,8 +58,9 @@ millet_tokenizer *corpus_tokenizer(const char *name, millet_tokenizer_kind kind,
     const char *source = folder_path("words-for-training.txt"), *path = folder_path(name);
     options.kind = kind;
     options.vocabulary = vocabulary;
-    options.special = kind == MILLET_TOKENIZER_BPE ? bpe : unigram;
-    options.n_special = kind == MILLET_TOKENIZER_BPE ? 3 : 4;
+    options.special = special;
+    options.n_special = sizeof special / sizeof *special;
+    if (kind == MILLET_TOKENIZER_BPE) options.special += 2, options.n_special -= 2;
     options.eos = kind == MILLET_TOKENIZER_BPE ? "<|endoftext|>" : "</s>";
     options.add_bos = options.add_prefix_space = kind == MILLET_TOKENIZER_UNIGRAM;
     options.chat_template =

@@ -34,7 +34,7 @@ enum { VOCABULARY = 70000 };
  * every position can be told from its token.
  */
 static millet_cache *make_cache(const char *name, size_t n_documents, unsigned longest, int32_t base,
-                                bool masked, bool prefixes, uint64_t seed)
+                                bool masked, bool prefixes, bool labelled, uint64_t seed)
 {
     struct mlt_cache_writer *writer;
     const struct mlt_cache_origin origin = {"made-up", 1, 2, VOCABULARY};
@@ -52,7 +52,11 @@ static millet_cache *make_cache(const char *name, size_t n_documents, unsigned l
             uint8_t trained = !masked || mlt_random_u64(&random) % 3 > 0;
             int32_t token = next++;
             assert_true(token < VOCABULARY);
-            assert_int_equal(mlt_cache_writer_put(writer, &token, &trained, NULL, 1, NULL), MILLET_OK);
+            /* Also where nothing says that there may be one: on trained tokens, and on a document's last. */
+            int32_t label =
+                labelled && d % 2 && mlt_random_u64(&random) % 4 == 0 ? VOCABULARY - 1 - (int32_t)i : -1;
+            assert_int_equal(
+                mlt_cache_writer_put(writer, &token, &trained, labelled ? &label : NULL, 1, NULL), MILLET_OK);
         }
         assert_int_equal(mlt_cache_writer_end_document(writer, prefix, NULL), MILLET_OK);
     }
@@ -91,17 +95,20 @@ static void test_permutation(void **state)
 
 struct batch {
     int32_t *tokens, *targets, *begin, *end;
+    uint8_t *marks;
 };
 
 static struct batch batch_new(size_t positions)
 {
     struct batch batch;
-    int32_t *all = malloc(4 * positions * sizeof *all);
+    int32_t *all = malloc(5 * positions * sizeof *all);
     assert_non_null(all);
     batch.tokens = all;
     batch.targets = all + positions;
     batch.begin = all + 2 * positions;
     batch.end = all + 3 * positions;
+    batch.marks = (uint8_t *)(all + 4 * positions);
+    memset(batch.marks, 0xFF, positions);
     return batch;
 }
 
@@ -130,14 +137,15 @@ static void check_epoch(const millet_cache *cache, int32_t base, const millet_ba
     assert_non_null(seen);
     int32_t length = options->length;
     struct batch b = batch_new((size_t)length);
-    uint64_t positions = 0, targets = 0, padding = 0;
+    uint64_t positions = 0, targets = 0, labels = 0, padding = 0;
     for (uint64_t row = 0; row < info.n_rows; row++) {
         assert_int_equal(
-            millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL, NULL), MILLET_OK);
+            millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, b.marks, NULL),
+            MILLET_OK);
         for (int32_t i = 0; i < length; i++) {
             if (b.tokens[i] == 0) { /* padding: no token of the cache has this number */
                 assert_int_equal(b.targets[i], -1);
-                assert_true(b.begin[i] == i && b.end[i] == i);
+                assert_true(b.begin[i] == i && b.end[i] == i && b.marks[i] == 0);
                 padding++;
                 continue;
             }
@@ -165,13 +173,20 @@ static void check_epoch(const millet_cache *cache, int32_t base, const millet_ba
             }
             bool trained;
             millet_cache_token(cache, (uint64_t)(b.tokens[i] - base), &trained);
-            assert_int_equal(b.targets[i], trained && b.end[i] == i ? b.tokens[i] + 1 : -1);
+            int32_t label = millet_cache_label(cache, (uint64_t)(b.tokens[i] - base - 1));
+            assert_int_equal(b.targets[i], label >= 0                 ? label
+                                           : trained && b.end[i] == i ? b.tokens[i] + 1
+                                                                      : -1);
+            assert_int_equal(b.marks[i],
+                             (label >= 0 ? MILLET_MARK_LABEL : 0) | (in_prefix ? MILLET_MARK_PREFIX : 0));
+            labels += label >= 0;
             targets += b.targets[i] >= 0;
         }
     }
     assert_int_equal(positions, info.n_positions);
     assert_int_equal(padding, info.n_rows * (uint64_t)length - positions);
     if (!cache->prefixes) assert_int_equal(targets, info.n_targets);
+    if (cache->trailer.n_labels > 200 && !options->held_out) assert_true(labels > 20);
     uint64_t expected = 0, left_out = 0;
     for (uint64_t d = 0; d < cache->trailer.n_documents; d++) {
         bool apart = options->holdout && d % (uint64_t)options->holdout == (uint64_t)options->holdout - 1;
@@ -196,9 +211,10 @@ static void check_epoch(const millet_cache *cache, int32_t base, const millet_ba
 static void test_epochs(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < 3; kind++) {
+    for (int kind = 0; kind < 5; kind++) {
         millet_cache *cache = make_cache("a.tokens", kind == 2 ? 3000 : 300, kind == 2 ? 20 : 90, 5, kind > 0,
-                                         kind > 0, (uint64_t)kind);
+                                         kind == 1 || kind == 2 || kind == 4, kind >= 3, (uint64_t)kind);
+        assert_int_equal(cache->trailer.n_labels > 1000, kind >= 3);
         static const int32_t lengths[] = {2, 7, 64, 100, 1000};
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
             for (int variant = 0; variant < 12; variant++) {
@@ -223,7 +239,7 @@ static void test_epochs(void **state)
 static void test_best_fit_is_tight(void **state)
 {
     (void)state;
-    millet_cache *cache = make_cache("a.tokens", 900, 120, 0, false, false, 3);
+    millet_cache *cache = make_cache("a.tokens", 900, 120, 0, false, false, false, 3);
     const millet_mixture_part part = {.cache = cache};
     millet_batch_options options = millet_batch_options_default();
     millet_batches *batches;
@@ -239,7 +255,7 @@ static void test_best_fit_is_tight(void **state)
 static void test_order_and_epochs(void **state)
 {
     (void)state;
-    millet_cache *cache = make_cache("a.tokens", 200, 50, 0, false, false, 4);
+    millet_cache *cache = make_cache("a.tokens", 200, 50, 0, false, false, false, 4);
     const millet_mixture_part part = {.cache = cache};
     millet_batch_options options = millet_batch_options_default();
     millet_batches *batches, *other;
@@ -308,11 +324,56 @@ static void test_order_and_epochs(void **state)
     free(c.tokens);
 }
 
+/* Every position says which token of which part it is; padding, that it is none. */
+static void test_sources(void **state)
+{
+    (void)state;
+    enum { LENGTH = 24, ROWS = 4 };
+    millet_cache *caches[2] = {make_cache("a.tokens", 90, 50, 0, true, true, false, 5),
+                               make_cache("b.tokens", 60, 30, 0, false, false, false, 6)};
+    const millet_mixture_part parts[] = {{.cache = caches[0]}, {.cache = caches[1]}};
+    millet_batch_options options = millet_batch_options_default();
+    millet_batches *batches;
+    uint64_t source[ROWS * LENGTH], n_padding = 0, of_part[2] = {0};
+    struct batch b = batch_new(ROWS * LENGTH);
+    struct mlt_batch batch = {.rows = ROWS,
+                              .length = LENGTH,
+                              .tokens = b.tokens,
+                              .targets = b.targets,
+                              .begin = b.begin,
+                              .end = b.end,
+                              .source = source};
+    options.length = LENGTH;
+    assert_int_equal(millet_batches_open(parts, 2, &options, &batches, NULL), MILLET_OK);
+    for (uint64_t step = 0; step < 40; step++) {
+        assert_int_equal(mlt_batches_fill(batches, step, &batch, NULL), MILLET_OK);
+        for (int32_t i = 0; i < ROWS * LENGTH; i++) {
+            if (source[i] == MLT_NO_SOURCE) {
+                assert_int_equal(b.targets[i], MLT_NO_TARGET);
+                assert_int_equal(b.begin[i], i % LENGTH);
+                n_padding++;
+                continue;
+            }
+            uint64_t part = mlt_source_part(source[i]), number = mlt_source_token(source[i]);
+            assert_in_range(part, 0, 1);
+            of_part[part]++;
+            assert_int_equal(b.tokens[i], millet_cache_token(caches[part], number, NULL));
+            if (b.targets[i] >= 0)
+                assert_int_equal(b.targets[i], millet_cache_token(caches[part], number + 1, NULL));
+        }
+    }
+    assert_true(n_padding > 0 && of_part[0] > 100 && of_part[1] > 100);
+    millet_batches_close(&batches);
+    for (int i = 0; i < 2; i++)
+        millet_cache_close(&caches[i]);
+    free(b.tokens);
+}
+
 /* The rows of all ranks together are those of one process with as many rows. */
 static void test_ranks(void **state)
 {
     (void)state;
-    millet_cache *cache = make_cache("a.tokens", 200, 50, 0, false, false, 5);
+    millet_cache *cache = make_cache("a.tokens", 200, 50, 0, false, false, false, 5);
     const millet_mixture_part part = {.cache = cache};
     millet_batch_options options = millet_batch_options_default();
     millet_batches *whole, *one;
@@ -348,10 +409,12 @@ static void test_mixture(void **state)
     (void)state;
     /* Tokens from 1, 20001 and 40001 tell the parts apart; documents of the second are longer than half a
      * row, so that its rows are less full. */
-    millet_cache *caches[] = {make_cache("a.tokens", 400, 30, 0, false, false, 6),
-                              make_cache("b.tokens", 200, 30, 20000, false, false, 7),
-                              make_cache("c.tokens", 40, 300, 40000, false, false, 8)};
-    millet_mixture_part parts[3] = {{caches[0], 5}, {caches[1], 3}, {caches[2], 2}};
+    millet_cache *caches[] = {make_cache("a.tokens", 400, 30, 0, false, false, false, 6),
+                              make_cache("b.tokens", 200, 30, 20000, false, false, false, 7),
+                              make_cache("c.tokens", 40, 300, 40000, false, false, false, 8)};
+    millet_mixture_part parts[3] = {{.cache = caches[0], .weight = 5},
+                                    {.cache = caches[1], .weight = 3, .loss_weight = 0.25f},
+                                    {.cache = caches[2], .weight = 2}};
     millet_batch_options options = millet_batch_options_default();
     millet_batches *batches;
     options.length = 64;
@@ -373,10 +436,17 @@ static void test_mixture(void **state)
             share[1] = 1;
         }
         assert_int_equal(millet_batches_open(parts, 3, &options, &batches, NULL), MILLET_OK);
+        float row_weight = 0;
+        struct mlt_batch one = {.rows = 1,
+                                .length = 64,
+                                .tokens = b.tokens,
+                                .targets = b.targets,
+                                .begin = b.begin,
+                                .end = b.end,
+                                .row_weight = &row_weight};
         for (uint64_t row = 0; row < 3 * 4096; row++) {
-            assert_int_equal(
-                millet_batches_fill(batches, row, 1, b.tokens, b.targets, b.begin, b.end, NULL, NULL),
-                MILLET_OK);
+            assert_int_equal(mlt_batches_fill(batches, row, &one, NULL), MILLET_OK);
+            assert_true(row_weight == (b.tokens[0] > 20000 && b.tokens[0] <= 40000 ? 0.25f : 1.0f));
             for (int i = 0; i < 64; i++)
                 if (b.tokens[i]) counts[(b.tokens[i] - 1) / 20000]++;
         }
@@ -394,7 +464,7 @@ static void test_mixture(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    millet_cache *cache = make_cache("a.tokens", 3, 30, 0, false, false, 9);
+    millet_cache *cache = make_cache("a.tokens", 3, 30, 0, false, false, false, 9);
     millet_mixture_part part = {.cache = cache};
     millet_batches *batches;
     millet_error err;
@@ -419,18 +489,19 @@ static void test_refusals(void **state)
     millet_cache_close(&cache);
 }
 
-/* A cache whose checksum is right and whose tokens are not: no batch carries them further. */
-static void test_tokens_outside(void **state)
+/* A cache whose checksum is right and whose tokens or labels are not: no batch carries them further. */
+static void check_outside(bool labels)
 {
-    (void)state;
-    millet_cache *cache = make_cache("a.tokens", 3, 30, 0, false, false, 9);
-    uint64_t at = cache->trailer.tokens_at;
+    static const uint32_t outside = VOCABULARY;
+    millet_cache *cache = make_cache("a.tokens", 3, 30, 0, false, false, labels, 9);
+    uint64_t tokens_at = cache->trailer.tokens_at, at = labels ? cache->trailer.labels_at : tokens_at;
     millet_cache_close(&cache);
     struct file_bytes bytes = file_read(folder_path("a.tokens"));
-    memset(bytes.data + at, 0xFF, 4);
+    memcpy(bytes.data + at, &outside, sizeof outside);
     file_write(folder_path("a.tokens"), &bytes);
     bytes_free(&bytes);
     assert_int_equal(millet_cache_open(folder_path("a.tokens"), NULL, false, &cache, NULL), MILLET_OK);
+    assert_int_equal(millet_cache_label(cache, 0), -1);
     const millet_mixture_part part = {.cache = cache};
     millet_batch_options options = millet_batch_options_default();
     millet_batches *batches;
@@ -440,10 +511,17 @@ static void test_tokens_outside(void **state)
     assert_int_equal(millet_batches_open(&part, 1, &options, &batches, NULL), MILLET_OK);
     assert_int_equal(millet_batches_fill(batches, 0, 1, b.tokens, b.targets, b.begin, b.end, NULL, &err),
                      MILLET_BAD_FORMAT);
-    assert_int_equal(err.offset, at);
+    assert_int_equal(err.offset, tokens_at);
     millet_batches_close(&batches);
     millet_cache_close(&cache);
     free(b.tokens);
+}
+
+static void test_tokens_outside(void **state)
+{
+    (void)state;
+    check_outside(false);
+    check_outside(true);
 }
 
 int main(void)
@@ -454,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_best_fit_is_tight),
         cmocka_unit_test(test_order_and_epochs),
         cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_sources),
         cmocka_unit_test(test_mixture),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_tokens_outside),

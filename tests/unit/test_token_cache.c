@@ -173,6 +173,230 @@ static void test_records(void **state)
     millet_cache_close(&cache);
 }
 
+/* ---- Tags ---- */
+
+struct tag {
+    size_t start, end;
+    const char *name;
+};
+
+static void write_tagged(struct file_bytes *out, const char *prompt, const struct tag *tags, size_t n_tags)
+{
+    char line[2000];
+    int n = snprintf(line, sizeof line,
+                     "{\"prompt\": \"%s\", \"completion\": \"<|im_end|>\", \"prefix\": true, \"tags\": [",
+                     prompt);
+    for (size_t i = 0; i < n_tags; i++)
+        n += snprintf(line + n, sizeof line - (size_t)n, "%s{\"start\": %zu, \"end\": %zu, \"name\": \"%s\"}",
+                      i ? ", " : "", tags[i].start, tags[i].end, tags[i].name);
+    n += snprintf(line + n, sizeof line - (size_t)n, "]}\n");
+    bytes_put(out, line, (size_t)n);
+}
+
+/* What a reader of labels makes of a document: the text of each run of B and I, as "name=text;". Every token
+ * of the prompt has a label but control tokens, no other has. */
+static void slots_of(const millet_cache *cache, const millet_tokenizer *tokenizer, uint64_t index, char *out)
+{
+    millet_document document;
+    millet_tokenizer_info info;
+    size_t length = 0;
+    int32_t ids[200], n = 0;
+    char open[64] = "";
+    millet_tokenizer_get_info(tokenizer, &info);
+    assert_int_equal(millet_cache_document(cache, index, &document, NULL), MILLET_OK);
+    for (uint64_t i = 0; i <= document.count; i++) {
+        bool trained = false;
+        int32_t label = i < document.count ? millet_cache_label(cache, document.first + i) : -1;
+        size_t size = 0, text_size;
+        const char *name = label >= 0 ? millet_tokenizer_token(tokenizer, label, &size) : "";
+        if (i < document.count) {
+            int32_t id = millet_cache_token(cache, document.first + i, &trained);
+            const char *text = millet_tokenizer_token(tokenizer, id, &text_size);
+            bool control = id == info.bos || id == info.eos || (text_size > 3 && memcmp(text, "<|", 2) == 0);
+            assert_int_equal(label >= 0, !control && !trained && i < document.prefix);
+        }
+        bool goes_on = open[0] && size > 4 && memcmp(name, "<|I:", 4) == 0;
+        if (goes_on) assert_true(strncmp(name + 4, open, strlen(open)) == 0);
+        if (open[0] && !goes_on) {
+            char text[400];
+            size_t bytes;
+            assert_int_equal(
+                millet_tokenizer_decode(tokenizer, ids, (size_t)n, false, text, sizeof text, &bytes, NULL),
+                MILLET_OK);
+            const char *from = text;
+            while (bytes && *from == ' ')
+                from++, bytes--;
+            length += (size_t)sprintf(out + length, "%s=%.*s;", open, (int)bytes, from);
+            open[0] = 0;
+        }
+        if (size > 4 && memcmp(name, "<|B:", 4) == 0) {
+            snprintf(open, sizeof open, "%.*s", (int)size - 6, name + 4);
+            n = 0;
+        }
+        if (open[0]) ids[n++] = millet_cache_token(cache, document.first + i, NULL);
+    }
+    out[length] = 0;
+}
+
+/* The slots come back from the labels, whatever tokens the words are. */
+static void test_tags(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *prompt, *slots;
+        size_t n_tags;
+        struct tag tags[4];
+    } cases[] = {
+        {"kalomi turen sa<|call|>", "", 0, {{0}}},
+        {"kalomi turen sa<|call|>", "place=kalomi;", 1, {{0, 6, "place"}}},
+        {"kalomi turen sa<|call|>", "place=sa;", 1, {{13, 15, "place"}}},
+        {"kalomi turen sa<|call|>", "place=turen sa;", 1, {{7, 15, "place"}}},
+        /* White space belongs to nobody where it stands before a span. */
+        {"kalomi turen sa<|call|>", "place=turen;", 1, {{6, 12, "place"}}},
+        {"<|im_start|> kalomi turen <|call|>", "a/time=turen;", 1, {{20, 25, "a/time"}}},
+        /* Not in the order of the text, and without anything between. */
+        {"kalomi turen sa<|call|>",
+         "a/time=kalomi;place=turen;place=sa;",
+         3,
+         {{13, 15, "place"}, {0, 6, "a/time"}, {7, 12, "place"}}},
+        /* Characters of several tokens. */
+        {"ka \xC3\xA9\xE4\xB8\xAD lo 7 \xF0\x9F\x98\x80 mi<|call|>",
+         "place=\xC3\xA9\xE4\xB8\xAD;a/time=7;place=\xF0\x9F\x98\x80;",
+         3,
+         {{3, 8, "place"}, {12, 13, "a/time"}, {14, 18, "place"}}},
+        {"  kalomi   turen  sa <|call|>",
+         "place=turen;a/time=sa;",
+         2,
+         {{11, 16, "place"}, {18, 20, "a/time"}}},
+        {"<|im_start|>kalomi<|im_start|>turen<|call|>",
+         "place=kalomi;a/time=turen;",
+         2,
+         {{12, 18, "place"}, {30, 35, "a/time"}}},
+    };
+    millet_tokenizer *const tokenizers[] = {bpe, unigram};
+    struct file_bytes bytes = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        write_tagged(&bytes, cases[i].prompt, cases[i].tags, cases[i].n_tags);
+    file_write(folder_path("tags.jsonl"), &bytes);
+    bytes_free(&bytes);
+    millet_cache_options options = millet_cache_options_default();
+    options.source.special = true;
+    for (int k = 0; k < 2; k++) {
+        millet_cache_info info;
+        millet_cache *cache = build("tags.jsonl", "tags.tokens", tokenizers[k], &options, &info);
+        uint64_t n_labels = 0;
+        assert_int_equal(info.n_documents, sizeof cases / sizeof *cases);
+        for (uint64_t i = 0; i < info.n_documents; i++) {
+            char slots[2000];
+            slots_of(cache, tokenizers[k], i, slots);
+            assert_string_equal(slots, cases[i].slots);
+        }
+        for (uint64_t i = 0; i < info.n_tokens; i++)
+            n_labels += millet_cache_label(cache, i) >= 0;
+        assert_true(n_labels > 0 && n_labels == info.n_labels);
+        assert_int_equal(millet_cache_label(cache, info.n_tokens), -1);
+        millet_cache_close(&cache);
+    }
+}
+
+/* More documents than a chunk or a spool holds, of which the last few have labels. */
+static void test_late_labels(void **state)
+{
+    (void)state;
+    struct file_bytes bytes = {0};
+    static const char plain[] = "{\"prompt\": \"kalo<|call|>\", \"completion\": \"mi\", \"prefix\": true}\n";
+    enum { PLAIN = 20000 };
+    const struct tag tag = {0, 4, "place"};
+    for (int i = 0; i < PLAIN; i++)
+        bytes_put(&bytes, plain, sizeof plain - 1);
+    write_tagged(&bytes, "kalo<|call|>", &tag, 1);
+    bytes_put(&bytes, plain, sizeof plain - 1);
+    write_tagged(&bytes, "kalo<|call|>", &tag, 0);
+    bytes_put(&bytes, plain, sizeof plain - 1);
+    file_write(folder_path("late.jsonl"), &bytes);
+    bytes_free(&bytes);
+    millet_cache_options options = millet_cache_options_default();
+    options.source.special = true;
+    millet_cache_info info;
+    millet_cache *cache = build("late.jsonl", "late.tokens", bpe, &options, &info);
+    assert_int_equal(info.n_documents, PLAIN + 4);
+    for (uint64_t d = 0; d < info.n_documents; d++) {
+        millet_document document;
+        uint64_t n_labels = 0;
+        assert_int_equal(millet_cache_document(cache, d, &document, NULL), MILLET_OK);
+        for (uint64_t i = 0; i < document.count; i++)
+            n_labels += millet_cache_label(cache, document.first + i) >= 0;
+        assert_int_equal(n_labels > 0, d == PLAIN || d == PLAIN + 2);
+    }
+    char slots[100];
+    slots_of(cache, bpe, PLAIN, slots);
+    assert_string_equal(slots, "place=kalo;");
+    millet_cache_close(&cache);
+}
+
+static void test_bad_tags(void **state)
+{
+    (void)state;
+    static const struct {
+        millet_skip reason;
+        const char *members;
+    } cases[] = {
+#define PROMPT "\"prompt\": \"kalomi turen<|call|>\", "
+#define TAGS(tags) PROMPT "\"prefix\": true, \"tags\": [" tags "]"
+        {MILLET_SKIP_REASONS, TAGS("{\"start\": 0, \"end\": 6, \"name\": \"place\"}")},
+        {MILLET_SKIP_TAGS, PROMPT "\"tags\": []"},
+        {MILLET_SKIP_TAGS, PROMPT "\"prefix\": false, \"tags\": []"},
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": 0, \"end\": 21, \"name\": \"place\"}")},
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": -1, \"end\": 6, \"name\": \"place\"}")},
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": 1e300, \"end\": 1e308, \"name\": \"place\"}")},
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": 0.5, \"end\": 6, \"name\": \"place\"}")},
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": 6, \"end\": 0, \"name\": \"place\"}")},
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": 7, \"end\": 7, \"name\": \"place\"}")},
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": 12, \"end\": 20, \"name\": \"place\"}")}, /* the control token */
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": 0, \"end\": 8, \"name\": \"place\"}, {\"start\": 7, \"end\": "
+                                "12, \"name\": \"place\"}")},
+        {MILLET_SKIP_TAGS, TAGS("{\"start\": 0, \"end\": 6, \"name\": \"place\"}, {\"start\": 0, \"end\": 6, "
+                                "\"name\": \"place\"}")},
+        {MILLET_SKIP_TAG_TOKENS, TAGS("{\"start\": 0, \"end\": 6, \"name\": \"none\"}")},
+        {MILLET_SKIP_TAG_TOKENS, TAGS("{\"start\": 0, \"end\": 6, \"name\": \"half\"}")},
+        {MILLET_SKIP_TAG_TOKENS, TAGS("{\"start\": 0, \"end\": 6, \"name\": \"place\\u0000\"}")},
+        {MILLET_SKIP_TAG_PROMPT, "\"prompt\": \"kalomi\", \"prefix\": true, \"tags\": []"},
+        {MILLET_SKIP_TAG_PROMPT, "\"prompt\": \"\", \"prefix\": true, \"tags\": []"},
+        {MILLET_SKIP_FIELDS, PROMPT "\"prefix\": true, \"tags\": {}"},
+        {MILLET_SKIP_FIELDS, TAGS("1")},
+        {MILLET_SKIP_FIELDS, TAGS("{\"start\": 0, \"end\": 6}")},
+        {MILLET_SKIP_FIELDS, TAGS("{\"start\": 0, \"end\": 6, \"name\": 1}")},
+        {MILLET_SKIP_FIELDS, TAGS("{\"start\": \"0\", \"end\": 6, \"name\": \"place\"}")},
+#undef PROMPT
+#undef TAGS
+    };
+    millet_cache_options options = millet_cache_options_default();
+    options.source.special = true;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        millet_cache_info info;
+        char lines[1000];
+        snprintf(lines, sizeof lines, "{%s, \"completion\": \"mi\"}\n{\"text\": \"kalo\"}\n",
+                 cases[i].members);
+        corpus_write("bad.jsonl", lines);
+        millet_cache *cache = build("bad.jsonl", "bad.tokens", bpe, &options, &info);
+        bool used = cases[i].reason == MILLET_SKIP_REASONS;
+        assert_int_equal(info.n_documents, 1 + used);
+        assert_int_equal(info.n_labels > 0, used);
+        for (int r = 0; r < MILLET_SKIP_REASONS; r++)
+            if (info.n_skipped[r] != (r == (int)cases[i].reason))
+                fail_msg("case %zu: %llu records are left out: %s", i, (unsigned long long)info.n_skipped[r],
+                         millet_skip_text((millet_skip)r));
+        millet_cache_close(&cache);
+    }
+    /* Without control tokens in texts there is none that the prompt could end with. */
+    millet_cache_info info;
+    corpus_write("bad.jsonl", "{\"prompt\": \"kalo<|call|>\", \"completion\": \"mi\", \"prefix\": true, "
+                              "\"tags\": []}\n{\"text\": \"kalo\"}\n");
+    millet_cache *cache = build("bad.jsonl", "bad.tokens", bpe, NULL, &info);
+    assert_int_equal(info.n_skipped[MILLET_SKIP_TAG_PROMPT], 1);
+    millet_cache_close(&cache);
+}
+
 static void test_dialogues(void **state)
 {
     (void)state;
@@ -350,6 +574,17 @@ static void test_reuse(void **state)
     bytes_free(&bytes);
     options.rebuild = false;
     BUILD(bpe, &options, false);
+    /* One of an earlier version is made anew; opened, it is refused. */
+    bytes = file_read(folder_path("a.tokens"));
+    bytes.data[8] = 1;
+    file_write(folder_path("a.tokens"), &bytes);
+    bytes_free(&bytes);
+    millet_error err;
+    assert_int_equal(millet_cache_open(folder_path("a.tokens"), NULL, false, &cache, &err),
+                     MILLET_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "version 1"));
+    BUILD(bpe, &options, false);
+    BUILD(bpe, &options, true);
 #undef BUILD
 }
 
@@ -358,10 +593,12 @@ static void test_damage(void **state)
 {
     (void)state;
     millet_cache_info info;
-    corpus_write(
-        "a.jsonl",
-        "{\"prompt\": \"tur \", \"completion\": \"en sa\", \"prefix\": true}\n{\"text\": \"kalo\"}\n");
-    millet_cache *cache = build("a.jsonl", "a.tokens", bpe, NULL, &info);
+    corpus_write("a.jsonl", "{\"prompt\": \"tur<|call|>\", \"completion\": \"en sa\", \"prefix\": true, "
+                            "\"tags\": []}\n{\"text\": \"kalo\"}\n");
+    millet_cache_options options = millet_cache_options_default();
+    options.source.special = true;
+    millet_cache *cache = build("a.jsonl", "a.tokens", bpe, &options, &info);
+    assert_true(info.n_labels > 0 && info.prefixes && info.masked);
     millet_cache_close(&cache);
     struct file_bytes bytes = file_read(folder_path("a.tokens"));
     for (size_t at = 0; at < bytes.size; at++) {
@@ -384,15 +621,12 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_long_document),
-        cmocka_unit_test(test_records),
-        cmocka_unit_test(test_dialogues),
-        cmocka_unit_test(test_what_is_left_out),
-        cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_reuse),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_texts),       cmocka_unit_test(test_long_document),
+        cmocka_unit_test(test_records),     cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_late_labels), cmocka_unit_test(test_bad_tags),
+        cmocka_unit_test(test_dialogues),   cmocka_unit_test(test_what_is_left_out),
+        cmocka_unit_test(test_failures),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_reuse),       cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -94,7 +94,7 @@ static int tear_down(void **state)
 static int each(void **state)
 {
     (void)state;
-    static const millet_train_data both[] = {{texts, 0}, {pairs, 0}};
+    static const millet_train_data both[] = {{.cache = texts, .weight = 0}, {.cache = pairs, .weight = 0}};
     options = millet_train_options_default();
     options.model = model;
     options.data = both;
@@ -185,7 +185,9 @@ static uint64_t count_rows(const char *path)
     o.packing = options.packing;
     o.holdout = options.holdout;
     assert_int_equal(millet_cache_open(path, NULL, true, &cache, NULL), MILLET_OK);
-    assert_int_equal(millet_batches_open(&(millet_mixture_part){cache, 1}, 1, &o, &batches, NULL), MILLET_OK);
+    assert_int_equal(
+        millet_batches_open(&(millet_mixture_part){.cache = cache, .weight = 1}, 1, &o, &batches, NULL),
+        MILLET_OK);
     millet_batches_get_info(batches, &info);
     millet_batches_close(&batches);
     millet_cache_close(&cache);
@@ -201,7 +203,7 @@ static void an_epoch_is_all_documents(void **state)
     for (int i = 0; i < 2; i++) {
         struct sums sums = {0};
         each(state);
-        const millet_train_data one = {paths[i], 0};
+        const millet_train_data one = {.cache = paths[i], .weight = 0};
         options.data = &one;
         options.n_data = 1;
         options.holdout = HOLDOUT;
@@ -320,7 +322,8 @@ static void useless_data_are_refused(void **state)
 {
     (void)state;
     char path[512];
-    const millet_train_data one = {path, 0}, two[] = {{texts, 0}, {path, 0}};
+    const millet_train_data one = {.cache = path, .weight = 0},
+                            two[] = {{.cache = texts, .weight = 0}, {.cache = path, .weight = 0}};
     strcpy(path, folder_path("made.tokens"));
     options.data = &one;
     options.n_data = 1;
@@ -375,7 +378,7 @@ static void steps_without_targets(void **state)
 {
     (void)state;
     char path[512];
-    const millet_train_data one = {path, 0};
+    const millet_train_data one = {.cache = path, .weight = 0};
     strcpy(path, folder_path("long.tokens"));
     write_cache(path, checksum, n_vocab, 2 * LENGTH + 1, 6, behind_a_row);
     options.data = &one;
@@ -413,7 +416,7 @@ static void folders_and_their_states_share_caches(void **state)
     must(millet_tokenizer_open(folder, NULL, NULL, &tokenizer, &err), &err);
     must(millet_cache_build(source, cache, tokenizer, NULL, &info, &err), &err);
     millet_tokenizer_close(&tokenizer);
-    const millet_train_data one = {cache, 0};
+    const millet_train_data one = {.cache = cache, .weight = 0};
     options.model = folder;
     options.data = &one;
     options.n_data = 1;
@@ -432,7 +435,7 @@ static void folders_and_their_states_share_caches(void **state)
 static void other_data_are_refused(void **state)
 {
     (void)state;
-    millet_train_data weighted[] = {{texts, 1}, {pairs, 2}};
+    millet_train_data weighted[] = {{.cache = texts, .weight = 1}, {.cache = pairs, .weight = 2}};
     millet_error err;
     char copy[512];
     options.data = weighted;

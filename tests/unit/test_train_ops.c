@@ -357,6 +357,130 @@ static void losses(void **state)
     }
 }
 
+/* ---- Distillation ---- */
+
+enum { V_NAMED = 4 };
+static double teacher[V_SIZE];
+static int32_t named[V_NAMED] = {0, 3, 17, V_TARGET};
+static struct mlt_distillation a_mix;
+static struct mlt_soft_target a_soft;
+
+static struct mlt_row_loss run_distil(bool backward, double *row)
+{
+    struct mlt_cross_entropy s = a_loss;
+    double scratch[V_NAMED];
+    struct mlt_soft_target soft = a_soft;
+    soft.scratch = scratch;
+    s.backward = backward;
+    return distil(&s, &a_mix, &soft, row, V_TARGET);
+}
+
+static void run_distil_forward(void)
+{
+    double row[V_SIZE];
+    memcpy(row, logits_in, sizeof row);
+    struct mlt_row_loss l = run_distil(false, row);
+    outputs[0] = ((1 - a_mix.alpha) * l.nll +
+                  a_mix.alpha * a_mix.temperature * a_mix.temperature * l.divergence + a_loss.z_loss * l.z) *
+                 a_loss.grad_scale / weights[0];
+}
+
+/* The divergence as it is defined, from softmaxes of all tokens; those not named are one event. */
+static double plain_divergence(bool some)
+{
+    double student[V_SIZE], sum = 0, result = 0, r = 1, s = 1;
+    for (int i = 0; i < V_SIZE; i++) {
+        double x = logits_in[i] * a_loss.logit_scale;
+        if (a_loss.softcap > 0) x = a_loss.softcap * tanh(x / a_loss.softcap);
+        sum += student[i] = exp(x / a_mix.temperature);
+    }
+    for (int i = 0; i < (some ? V_NAMED : V_SIZE); i++) {
+        int id = some ? named[i] : i;
+        result += teacher[id] * log(teacher[id] / (student[id] / sum));
+        r -= teacher[id];
+        s -= student[id] / sum;
+    }
+    return some ? result + r * log(r / s) : result;
+}
+
+static void distillation(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 16; form++) {
+        bool some = form & 8;
+        double d[V_SIZE], few[V_NAMED], scores[V_SIZE];
+        fill(logits_in, V_SIZE, 0, 2);
+        fill(scores, V_SIZE, 0, 2);
+        memset(teacher, 0, sizeof teacher);
+        n_outputs = 1;
+        a_loss = (struct mlt_cross_entropy){.n_vocab = V_SIZE,
+                                            .logit_scale = form & 1 ? 0.6 : 1,
+                                            .softcap = form & 1 ? 3 : 0,
+                                            .z_loss = form & 2 ? 0.01 : 0,
+                                            .grad_scale = 0.25};
+        a_mix = (struct mlt_distillation){form & 4 ? 1 : 0.7, form & 2 ? 2 : 1};
+        named[V_NAMED - 1] =
+            form & 1 ? V_TARGET : V_TARGET - 1; /* the target among them, or among the others */
+        struct mlt_cross_entropy plain = {.n_vocab = V_SIZE, .logit_scale = 1};
+        memcpy(d, scores, sizeof d);
+        double entropy = soften(&plain, a_mix.temperature, 1, d, teacher);
+        a_soft = (struct mlt_soft_target){.p = teacher, .k = V_SIZE};
+        if (some) a_soft = (struct mlt_soft_target){.p = few, .ids = named, .k = V_NAMED, .rest = 1};
+        for (int i = 0; i < a_soft.k; i++) {
+            double p = teacher[some ? named[i] : i];
+            if (some) few[i] = p, a_soft.rest -= p;
+            a_soft.negative_entropy += p * log(p);
+        }
+        if (some) a_soft.negative_entropy += a_soft.rest * log(a_soft.rest);
+        assert_true(some || fabs(a_soft.negative_entropy - entropy) < 1e-12);
+        memcpy(d, logits_in, sizeof d);
+        struct mlt_row_loss loss = run_distil(true, d), hard;
+        double expected = plain_divergence(some), row[V_SIZE];
+        if (fabs(loss.divergence - expected) > 1e-12)
+            fail_msg("form %d: the divergence is %.12g, by definition %.12g", form, loss.divergence,
+                     expected);
+        memcpy(row, logits_in, sizeof row);
+        hard = cross_entropy(&a_loss, row, V_TARGET);
+        assert_true(loss.nll == hard.nll && loss.z == hard.z);
+        compare("logits", run_distil_forward, logits_in, V_SIZE, d);
+    }
+}
+
+/* A student that gives next to nothing to the tokens that are not named: nothing overflows or divides by 0.
+ */
+static void distillation_of_rare_events(void **state)
+{
+    (void)state;
+    double few[V_NAMED] = {0.25, 0.25, 0.25, 0.25}, d[V_SIZE];
+    for (int i = 0; i < V_SIZE; i++)
+        logits_in[i] = -2000;
+    for (int i = 0; i < V_NAMED; i++)
+        logits_in[named[i]] = 3;
+    a_loss = (struct mlt_cross_entropy){.n_vocab = V_SIZE, .logit_scale = 1, .grad_scale = 1};
+    a_mix = (struct mlt_distillation){1, 1};
+    a_soft = (struct mlt_soft_target){.p = few, .ids = named, .k = V_NAMED, .negative_entropy = log(0.25)};
+    memcpy(d, logits_in, sizeof d);
+    assert_true(fabs(run_distil(true, d).divergence) < 1e-12);
+    for (int i = 0; i < V_SIZE; i++)
+        assert_true(fabs(d[i]) < 1e-12);
+    /* The teacher gives them a half: all of them are pushed up together. */
+    for (int i = 0; i < V_NAMED; i++)
+        few[i] = 0.125;
+    a_soft.rest = 0.5;
+    a_soft.negative_entropy = 0.5 * log(0.125) + 0.5 * log(0.5);
+    memcpy(d, logits_in, sizeof d);
+    struct mlt_row_loss loss = run_distil(true, d);
+    assert_true(loss.divergence > 900 && loss.divergence < 1100);
+    double others = 0;
+    for (int i = 0; i < V_SIZE; i++)
+        others += d[i];
+    for (int i = 0; i < V_NAMED; i++) {
+        assert_true(fabs(d[named[i]] - 0.125) < 1e-12);
+        others -= d[named[i]];
+    }
+    assert_true(fabs(others + 0.5) < 1e-12);
+}
+
 /* ---- Products and sums ---- */
 
 static double product_a[19 * 300], product_b[300 * 21];
@@ -451,10 +575,16 @@ static void adamw_formula(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(norms, start),      cmocka_unit_test_setup(rotations, start),
-        cmocka_unit_test_setup(attentions, start), cmocka_unit_test_setup(gates, start),
-        cmocka_unit_test_setup(losses, start),     cmocka_unit_test_setup(products, start),
-        cmocka_unit_test_setup(sums, start),       cmocka_unit_test_setup(adamw_formula, start),
+        cmocka_unit_test_setup(norms, start),
+        cmocka_unit_test_setup(rotations, start),
+        cmocka_unit_test_setup(attentions, start),
+        cmocka_unit_test_setup(gates, start),
+        cmocka_unit_test_setup(losses, start),
+        cmocka_unit_test_setup(distillation, start),
+        cmocka_unit_test_setup(distillation_of_rare_events, start),
+        cmocka_unit_test_setup(products, start),
+        cmocka_unit_test_setup(sums, start),
+        cmocka_unit_test_setup(adamw_formula, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
