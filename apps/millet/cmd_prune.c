@@ -77,6 +77,13 @@ static const struct cli_option rows[] = {
      .min = 1,
      .max = MOST,
      .help = "keep N channels of the residual stream"},
+    {.name = "parameters",
+     .argument = "N",
+     .kind = CLI_U64,
+     .target = &options.parameters,
+     .help = "keep at most N parameters: what is not given above is chosen, step by step what costs the "
+             "least loss "
+             "for each parameter"},
     {.name = "vocabulary-min-count",
      .argument = "N",
      .kind = CLI_U64,
@@ -242,11 +249,11 @@ static int print_result(const char *input, const millet_pruning *p)
     if (options.vocabulary_min_count)
         printf("  %d tokens occur often enough, %d more are needed\n", p->tokens_used,
                p->after.vocabulary - p->tokens_used);
-    printf("  loss %.4f", p->loss_before);
     if (isfinite(p->loss_after))
-        printf(" became %.4f: train the result to heal it (millet train)\n", p->loss_after);
+        printf("  loss %.4f became %.4f: train the result to heal it (millet train)\n", p->loss_before,
+               p->loss_after);
     else
-        printf(" before; the texts have tokens that were dropped, so there is none after\n");
+        printf("  no loss: every text has tokens that were dropped\n");
     if (p->file_bytes) printf("%s: %s\n", arguments.output, cli_bytes(p->file_bytes));
     return CLI_OK;
 }
@@ -349,6 +356,7 @@ const struct cli_verb cli_verb_prune = {
     .examples =
         "millet prune m.gguf -f chats.jsonl -o small.gguf --layers 6 --kv-heads 2 --feed-forward 512\tby "
         "importance\n"
+        "millet prune m.gguf -f chats.jsonl -o small.gguf --parameters 5000000\tthe shape that costs least\n"
         "millet prune m.gguf -f chats.jsonl --dry-run --width 192 --vocabulary-min-count 1\tsay what would "
         "stay, and the loss",
     .options = groups,

@@ -41,6 +41,10 @@ typedef struct millet_prune_options {
 
     /* How many stay; 0: all. Query heads are a multiple of the key heads that stay, and go with them. */
     int32_t layers, heads, kv_heads, feed_forward, width;
+    /* Not 0: at most so many parameters stay. What of the numbers above is 0 is then chosen: step by step
+     * what raises the loss on the data least for each parameter that goes. Takes some five measurements a
+     * step. */
+    uint64_t parameters;
     /* Tokens that occur in `data` less often are dropped, but for those that others need; 0: none. */
     uint64_t vocabulary_min_count;
 
@@ -71,7 +75,7 @@ typedef struct millet_prune_part {
 typedef struct millet_pruning {
     millet_prune_shape before, after;
     uint64_t n_positions; /* that importance was measured on */
-    /* Mean of -ln p in nats. NAN for `loss_after` where the texts have tokens that were dropped. */
+    /* Mean of -ln p in nats, over the documents all of whose tokens stay; NAN where there is none. */
     double loss_before, loss_after;
     uint64_t file_bytes; /* of the output; 0 where none was written */
     int32_t tokens_used; /* tokens that occur often enough; 0 where the vocabulary was not pruned */

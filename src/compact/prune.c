@@ -2,6 +2,7 @@
 #include "millet/prune.h"
 
 #include "compact/prune_checkpoint.h"
+#include "compact/prune_search.h"
 #include "compact/prune_vocabulary.h"
 #include "corpus/token_cache.h"
 #include "format/gguf_write.h"
@@ -13,6 +14,8 @@
 
 /* Bytes that are written at a time. */
 enum { WRITE_BYTES = 1 << 20, USUAL_LENGTH = 256 };
+/* Positions that a trial of the search is measured on. */
+enum { TRIAL_POSITIONS = 8192 };
 
 millet_prune_options millet_prune_options_default(void)
 {
@@ -40,7 +43,10 @@ struct run {
     int32_t *place; /* [n_vocab] new numbers of tokens, -1: dropped; NULL: all stay */
     struct mlt_batch batch;
     uint64_t n_rows, n_measured_rows; /* to measure importance on, and the loss */
-    uint64_t steps_done, steps;
+    int32_t *vocabulary, n_vocab;     /* tokens that stay, as in the selection */
+    double phase_begin, phase_end;    /* of the progress */
+    uint64_t steps_done, steps;       /* rows of this phase */
+    uint64_t whole;                   /* parameters before the search */
     struct pruning *result;
 };
 
@@ -91,7 +97,6 @@ static millet_status open_data(struct run *r, const struct mlt_trainable *model,
     if (most == 0) most = 1;
     r->n_rows = MLT_MIN(r->data.info.n_rows, most);
     r->n_measured_rows = o->n_evaluation_data ? MLT_MIN(r->data.n_held_out_rows, most) : r->n_rows;
-    r->steps = r->n_rows + r->n_measured_rows + (o->n_evaluation_data ? r->n_measured_rows : 0);
     size_t tokens = (size_t)o->rows * (size_t)r->batch.length;
     int32_t *block = mlt_arena_alloc(&r->arena, tokens, 4 * sizeof *block, err);
     if (!block) return MILLET_NO_MEMORY;
@@ -160,28 +165,44 @@ static millet_status choose_vocabulary(struct run *r, int32_t **list, int32_t *n
 
 /* ---- Measuring ---- */
 
+static void begin_phase(struct run *r, double end, uint64_t steps)
+{
+    r->phase_begin = r->phase_end;
+    r->phase_end = end;
+    r->steps = steps;
+    r->steps_done = 0;
+}
+
 static millet_status report(struct run *r, uint64_t rows, millet_error *err)
 {
     const millet_prune_options *o = r->options;
     r->steps_done += rows;
-    if (!o->progress || o->progress(o->context, (double)r->steps_done / (double)r->steps)) return MILLET_OK;
+    double part = r->steps ? (double)r->steps_done / (double)r->steps : 0;
+    if (!o->progress || o->progress(o->context, r->phase_begin + part * (r->phase_end - r->phase_begin)))
+        return MILLET_OK;
     return mlt_fail_at(err, MILLET_CANCELLED, r->output, NULL, MILLET_NO_OFFSET,
                        "cancelled; nothing was written");
 }
 
-/* Gives tokens their new numbers; false where one was dropped. */
-static bool renumber(const struct run *r, int32_t *tokens, int64_t n)
+/* Documents with tokens that were dropped have nothing to predict; with `renumber` the others' tokens get
+ * their new numbers. */
+static void leave_out(const struct run *r, struct mlt_batch *b, bool renumber)
 {
-    bool complete = true;
-    for (int64_t i = 0; r->place && i < n; i++) {
-        if (tokens[i] < 0) continue;
-        tokens[i] = r->place[tokens[i]];
-        if (tokens[i] < 0) {
-            tokens[i] = 0;
-            complete = false;
+    const int32_t *place = r->place;
+    int64_t n = (int64_t)b->rows * b->length;
+    for (int64_t first = 0, end; place && first < n; first = end) {
+        bool whole = true;
+        for (end = first; end < n && end / b->length == first / b->length && b->begin[end] == b->begin[first];
+             end++)
+            whole =
+                whole && place[b->tokens[end]] >= 0 && (b->targets[end] < 0 || place[b->targets[end]] >= 0);
+        for (int64_t i = first; i < end; i++) {
+            if (!whole) b->targets[i] = MLT_NO_TARGET;
+            if (!renumber) continue;
+            b->tokens[i] = MLT_MAX(place[b->tokens[i]], 0);
+            if (b->targets[i] >= 0) b->targets[i] = place[b->targets[i]];
         }
     }
-    return complete;
 }
 
 struct measuring {
@@ -189,7 +210,7 @@ struct measuring {
     struct mlt_pass *pass;
     struct mlt_loss_stage loss;
     struct mlt_importance_watch *watch; /* NULL: only the loss is wanted */
-    bool evaluation, renumber, complete;
+    bool evaluation, renumber, whole;
 };
 
 static millet_status measure_rows(struct measuring *m, uint64_t n, struct mlt_loss_sums *sums,
@@ -202,11 +223,8 @@ static millet_status measure_rows(struct measuring *m, uint64_t n, struct mlt_lo
         b->rows = (int32_t)MLT_MIN(n - first, (uint64_t)r->options->rows);
         for (int32_t row = 0; row < b->rows; row++)
             MLT_TRY(fill_row(r, m->evaluation, first + (uint64_t)row, n, row, err));
-        int64_t tokens = (int64_t)b->rows * b->length;
-        if (m->renumber && !renumber(r, b->tokens, tokens)) m->complete = false;
-        if (m->renumber && !renumber(r, b->targets, tokens)) m->complete = false;
-        if (!m->complete) return MILLET_OK; /* such a text has no loss */
         if (m->watch) mlt_importance_watch_begin(m->watch, b);
+        if (!m->whole) leave_out(r, b, m->renumber);
         MLT_TRY(mlt_pass_forward(m->pass, b, err));
         if (m->watch) mlt_importance_watch_end(m->watch);
         MLT_TRY(m->loss.run(m->loss.context, m->pass, b, false, 1, &now, err));
@@ -217,35 +235,98 @@ static millet_status measure_rows(struct measuring *m, uint64_t n, struct mlt_lo
     return MILLET_OK;
 }
 
-/* The loss, and importance where that is wanted. */
-static millet_status measure(struct run *r, struct mlt_trainable *model, bool after, double *loss,
+/* What is measured: the loss on so many rows, and importance. */
+struct task {
+    uint64_t rows;
+    bool importance, evaluation, renumber;
+    bool whole; /* also documents with tokens that are dropped */
+};
+
+static millet_status measure(struct run *r, struct mlt_trainable *model, struct task task, double *loss,
                              millet_error *err)
 {
     const millet_prune_options *o = r->options;
-    struct measuring m = {.run = r, .renumber = after, .complete = true};
+    struct measuring m = {
+        .run = r, .evaluation = task.evaluation, .renumber = task.renumber, .whole = task.whole};
     struct mlt_pass_options pass = {.rows = o->rows,
                                     .length = r->batch.length,
                                     .n_threads = o->n_threads ? o->n_threads : mlt_cpu_count()};
     struct mlt_loss_sums sums = {0};
-    bool apart = o->n_evaluation_data > 0;
     millet_status status = mlt_pass_open(&r->allocator, model, &pass, &m.pass, err);
     if (status == MILLET_OK)
         status = mlt_cross_entropy_open(&r->allocator, &model->config, (int64_t)o->rows * r->batch.length, 0,
                                         &m.loss, err);
-    if (status == MILLET_OK && !after) {
+    if (status == MILLET_OK && task.importance)
         status = mlt_importance_watch_open(&r->importance, m.pass, &m.watch, err);
-        if (status == MILLET_OK) status = measure_rows(&m, r->n_rows, &sums, err);
-        mlt_importance_watch_close(&m.watch);
-    }
-    if (status == MILLET_OK && (after || apart)) {
-        m.evaluation = apart;
-        sums = (struct mlt_loss_sums){0};
-        status = measure_rows(&m, r->n_measured_rows, &sums, err);
-    }
+    if (status == MILLET_OK) status = measure_rows(&m, task.rows, &sums, err);
+    mlt_importance_watch_close(&m.watch);
     if (m.loss.close) m.loss.close(m.loss.context);
     mlt_pass_close(&m.pass);
-    *loss = m.complete && sums.n_targets ? sums.nll / (double)sums.n_targets : (double)NAN;
+    *loss = sums.n_targets ? sums.nll / (double)sums.n_targets : (double)NAN;
     return status;
+}
+
+/* The rows that losses of the result are measured on. */
+static struct task loss_task(const struct run *r)
+{
+    return (struct task){.rows = r->n_measured_rows, .evaluation = r->options->n_evaluation_data > 0};
+}
+
+/* ---- Choosing for a number of parameters ---- */
+
+static uint64_t count_parameters(const struct run *r, const struct mlt_checkpoint *checkpoint)
+{
+    static const char *const of_tokens[] = {"token_embd.weight", "output.weight", "output.bias"};
+    uint64_t count = 0;
+    for (size_t i = 0; i < checkpoint->n_tensors; i++) {
+        const struct mlt_tensor *tensor = &checkpoint->tensors[i];
+        uint64_t values = tensor->rows * (uint64_t)tensor->ne[0];
+        for (size_t k = 0; k < MLT_COUNT(of_tokens); k++)
+            if (strcmp(tensor->name.data, of_tokens[k]) == 0)
+                values = values / (uint64_t)r->config.n_vocab * (uint64_t)r->n_vocab;
+        count += values;
+    }
+    return count;
+}
+
+/* The vocabulary is not cut in trials, so that every text has a loss; its rows are not counted. */
+static millet_status try_counts(void *context, const struct mlt_prune_counts *counts, double *loss,
+                                uint64_t *parameters, millet_error *err)
+{
+    struct run *r = context;
+    struct mlt_checkpoint *pruned = NULL;
+    struct mlt_trainable *model = NULL;
+    struct mlt_prune_selection selection;
+    struct mlt_arena arena;
+    uint64_t rows = MLT_MAX((uint64_t)1, (uint64_t)TRIAL_POSITIONS / (uint64_t)r->batch.length);
+    mlt_arena_init(&arena, &r->allocator);
+    millet_status status =
+        mlt_select(&r->config, &r->importance, counts, r->options->random, &arena, &selection, err);
+    if (status == MILLET_OK)
+        status = mlt_prune_checkpoint(r->from, &r->config, &selection, MLT_F32, &pruned, err);
+    if (status == MILLET_OK) *parameters = count_parameters(r, pruned);
+    if (status == MILLET_OK) status = mlt_trainable_open(&r->allocator, pruned, MLT_F32, &model, err);
+    if (status == MILLET_OK)
+        status = measure(r, model, (struct task){.rows = MLT_MIN(rows, r->n_rows), .whole = true}, loss, err);
+    mlt_trainable_close(&model);
+    mlt_arena_release(&arena);
+    MLT_TRY(status);
+    if (!r->whole) r->whole = *parameters;
+    /* How far the number of parameters has come. */
+    uint64_t wanted = r->options->parameters;
+    begin_phase(r, 0.9, 0);
+    if (r->whole > wanted && *parameters < r->whole)
+        r->phase_begin =
+            0.3 + 0.6 * MLT_MIN(1.0, (double)(r->whole - *parameters) / (double)(r->whole - wanted));
+    return report(r, 0, err);
+}
+
+static millet_status search(struct run *r, millet_error *err)
+{
+    const millet_prune_options *o = r->options;
+    struct mlt_prune_counts fixed = {o->layers, o->heads, o->kv_heads, o->feed_forward, o->width};
+    struct mlt_prune_trial trial = {r, try_counts};
+    return mlt_prune_search(&r->config, &fixed, o->parameters, trial, &r->counts, err);
 }
 
 /* ---- The result ---- */
@@ -372,7 +453,7 @@ static millet_status study(struct run *r, millet_error *err)
     const millet_prune_options *o = r->options;
     struct mlt_checkpoint *checkpoint = NULL;
     struct mlt_trainable *model = NULL;
-    int32_t *vocabulary = NULL, n_vocab = 0;
+    double *loss = &r->result->public.loss_before;
     MLT_TRY(mlt_open_any(&r->allocator, r->input, o->tokenizer_path, &r->from, err));
     MLT_TRY(mlt_config_read(&r->config, r->from, &r->arena, err));
     r->batch.length = o->length ? o->length : MLT_MIN((int32_t)USUAL_LENGTH, r->config.n_ctx_train);
@@ -381,15 +462,25 @@ static millet_status study(struct run *r, millet_error *err)
     MLT_TRY(mlt_open_any(&r->allocator, r->input, o->tokenizer_path, &checkpoint, err));
     MLT_TRY(mlt_trainable_open(&r->allocator, checkpoint, MLT_F32, &model, err));
     millet_status status = open_data(r, model, err);
-    if (status == MILLET_OK) status = choose_vocabulary(r, &vocabulary, &n_vocab, err);
+    if (status == MILLET_OK) status = choose_vocabulary(r, &r->vocabulary, &r->n_vocab, err);
     if (status == MILLET_OK) status = mlt_importance_open(&r->allocator, &r->config, &r->importance, err);
-    if (status == MILLET_OK) status = measure(r, model, false, &r->result->public.loss_before, err);
+    bool apart = o->n_evaluation_data > 0;
+    begin_phase(r, o->parameters ? 0.3 : 0.6, r->n_rows + (apart ? r->n_measured_rows : 0));
+    if (status == MILLET_OK)
+        status = measure(r, model, (struct task){.rows = r->n_rows, .importance = true}, loss, err);
+    if (status == MILLET_OK && apart) status = measure(r, model, loss_task(r), loss, err);
     if (status == MILLET_OK) status = mlt_importance_finish(&r->importance, model, err);
     mlt_trainable_close(&model);
-    MLT_TRY(status);
-    MLT_TRY(mlt_select(&r->config, &r->importance, &r->counts, o->random, &r->arena, &r->selection, err));
-    r->selection.vocabulary = vocabulary;
-    r->selection.n_vocab = n_vocab;
+    return status;
+}
+
+static millet_status choose(struct run *r, millet_error *err)
+{
+    if (r->options->parameters) MLT_TRY(search(r, err));
+    MLT_TRY(mlt_select(&r->config, &r->importance, &r->counts, r->options->random, &r->arena, &r->selection,
+                       err));
+    r->selection.vocabulary = r->vocabulary;
+    r->selection.n_vocab = r->n_vocab;
     return describe_parts(r, err);
 }
 
@@ -402,11 +493,15 @@ static millet_status run(struct run *r, millet_error *err)
     mlt_arena_init(&r->result->arena, &r->allocator);
     MLT_TRY(check_options(r, err));
     MLT_TRY(study(r, err));
+    MLT_TRY(choose(r, err));
     MLT_TRY(mlt_prune_checkpoint(r->from, &r->config, &r->selection, storage_dtype(r), &pruned, err));
     MLT_TRY(mlt_trainable_open(&r->allocator, pruned, MLT_F32, &model, err));
     r->result->public.before = shape_of(&r->config, r->from);
     r->result->public.after = shape_of(&model->config, model->checkpoint);
-    millet_status status = measure(r, model, true, &r->result->public.loss_after, err);
+    struct task task = loss_task(r);
+    task.renumber = true;
+    begin_phase(r, 1, task.rows);
+    millet_status status = measure(r, model, task, &r->result->public.loss_after, err);
     if (status == MILLET_OK && r->output) status = write_model(r, model->checkpoint, err);
     mlt_trainable_close(&model);
     return status;

@@ -197,6 +197,7 @@ static millet_status open_files(struct mlt_teaching *t, const struct mlt_trainin
 millet_status mlt_teaching_open(struct mlt_teaching *t, const struct mlt_training_data *data,
                                 const struct mlt_trainable *student, millet_error *err)
 {
+    if (!t->options) return MILLET_OK; /* nothing was started */
     t->n_vocab = student->config.n_vocab;
     if (t->options->distil.outputs) return open_files(t, data, err);
     if (!t->teachers.n) return MILLET_OK;
@@ -223,8 +224,9 @@ millet_status mlt_teaching_bytes(const struct mlt_teaching *t, const struct mlt_
                                  uint64_t *bytes, millet_error *err)
 {
     const millet_train_options *o = t->options;
-    int64_t tokens = (int64_t)o->rows * o->length, n_vocab = student->config.n_vocab, k = o->distil.top_k;
     *bytes = 0;
+    if (!o) return MILLET_OK;
+    int64_t tokens = (int64_t)o->rows * o->length, n_vocab = student->config.n_vocab, k = o->distil.top_k;
     if (t->teachers.n) {
         struct mlt_pass_options pass = pass_options(o);
         MLT_TRY(mlt_teachers_bytes(&t->teachers, &pass, bytes, err));
@@ -244,8 +246,8 @@ millet_status mlt_teaching_bytes(const struct mlt_teaching *t, const struct mlt_
 millet_status mlt_teaching_describe(const struct mlt_teaching *t, struct mlt_text *out, millet_error *err)
 {
     const millet_train_options *o = t->options;
+    if (!o || !is_wanted(&o->distil)) return MILLET_OK;
     const millet_distillation *d = &o->distil;
-    if (!is_wanted(d)) return MILLET_OK;
     MLT_TRY(
         mlt_text_printf(out, err, "alpha=%a\ntemperature=%a\n", (double)d->alpha, (double)d->temperature));
     for (size_t i = 0; d->outputs && i < o->n_data; i++)

@@ -42,6 +42,13 @@ run 0 $MILLET prune m.gguf $data -o bf.gguf --storage bf16 --heads 2
 run 0 $MILLET inspect bf.gguf
 contains out 'BF16'
 
+# A number of parameters instead.
+run 0 $MILLET prune m.gguf $data --dry-run --parameters 60000 --width 64 --vocabulary-min-count 1 --json
+[ "$(json after.parameters)" -le 60000 ] || fail 'more parameters than wanted'
+equal "$(json after.width)" 64 'the width that was given'
+run 1 $MILLET prune m.gguf $data --dry-run --parameters 100
+contains err 'cannot be met'
+
 # The same for every number of threads; nothing is written in a dry run.
 run 0 $MILLET prune m.gguf -f text.txt -b 2 -c 16 -t 1 --dry-run --feed-forward 64 --json
 cp out one.json

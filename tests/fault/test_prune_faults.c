@@ -12,7 +12,6 @@
 #include "support/tiny_model.h"
 
 #include <errno.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +26,7 @@ static char model[1024], cache[1024], output[1024];
 static struct counting_allocator counting;
 static struct file_bytes old_bytes, new_bytes;
 static millet_train_data data;
+static uint64_t parameters; /* not 0: the numbers are searched for */
 
 static millet_status prune(millet_error *err)
 {
@@ -37,9 +37,10 @@ static millet_status prune(millet_error *err)
     options.rows = 2;
     options.length = 16;
     options.max_positions = 32;
+    options.parameters = parameters;
     options.layers = 1;
     options.heads = 2;
-    options.feed_forward = 50;
+    options.feed_forward = parameters ? 0 : 50;
     options.width = 40;
     options.vocabulary_min_count = 1;
     options.storage = MILLET_PRUNE_BF16;
@@ -116,6 +117,24 @@ static void every_allocation(void **state)
     counting_allocator_init(&counting);
 }
 
+/* Some of them, of a search with steps. */
+static void allocations_of_a_search(void **state)
+{
+    (void)state;
+    parameters = 36000; /* a few steps down from 39 thousand */
+    counting_allocator_init(&counting);
+    assert_int_equal(prune(NULL), MILLET_OK);
+    long long calls = counting.calls;
+    for (long long i = 0; i < calls; i += 11) {
+        counting_allocator_init(&counting);
+        counting.fail_at = i;
+        assert_int_equal(prune(NULL), MILLET_NO_MEMORY);
+        assert_int_equal(counting.live, 0);
+    }
+    counting_allocator_init(&counting);
+    parameters = 0;
+}
+
 static millet_status run(deed *operation, const char *what)
 {
     millet_error err = {.status = MILLET_OK};
@@ -178,6 +197,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_allocation),
+        cmocka_unit_test(allocations_of_a_search),
         cmocka_unit_test(every_write),
         cmocka_unit_test(killed),
     };

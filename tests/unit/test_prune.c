@@ -15,6 +15,7 @@
 
 #include "base/random.h"
 #include "compact/prune_checkpoint.h"
+#include "compact/prune_search.h"
 #include "model/forward.h"
 #include "support/toy_model.h"
 
@@ -400,6 +401,26 @@ static void all_at_once(void **state)
     }
 }
 
+/* Gemma 2 scales scores in another way where it has 46 layers: from 46 on, and down to 46, the old way stays.
+ */
+static void scales_of_attention_stay(void **state)
+{
+    (void)state;
+    for (int32_t layers = 46; layers <= 48; layers += 2) {
+        struct toy_model toy = toy_model_default("gemma2");
+        struct plan plan = {.layers = true};
+        struct pruned p;
+        toy.n_layers = layers;
+        toy.n_embd = 32;
+        toy.n_ff = 16;
+        toy.head_size = toy.value_size = 16; /* 32 / 4 is not this */
+        double d = loss_of(&toy, &plan, (struct mlt_prune_counts){.layers = layers - 2}, &p);
+        if (d != 0) fail_msg("%d layers: logits differ by %g", layers, d);
+        assert_float_equal(p.config.attention_scale, layers == 46 ? 1 / sqrtf(8) : 0.25f, 1e-6f);
+        release(&p);
+    }
+}
+
 /* Importance does not depend on threads, nor on padding. */
 static void measures_are_stable(void **state)
 {
@@ -461,6 +482,58 @@ static void impossible_numbers_are_refused(void **state)
     mlt_checkpoint_close(&checkpoint);
 }
 
+/* ---- Counts for a number of parameters ---- */
+
+/* A made-up model whose parts have prices of their own. */
+struct market {
+    double layer, head, channel, width; /* what the loss rises for each that goes */
+    int trials;
+};
+
+static millet_status price(void *context, const struct mlt_prune_counts *n, double *loss,
+                           uint64_t *parameters, millet_error *err)
+{
+    struct market *m = context;
+    (void)err;
+    m->trials++;
+    *loss = m->layer * (8 - n->layers) + m->head * (8 - n->heads) + m->channel * (1024 - n->feed_forward) +
+            m->width * (256 - n->width);
+    *parameters = (uint64_t)n->layers * (uint64_t)n->width *
+                  (3 * (uint64_t)n->feed_forward + 64 * (uint64_t)n->heads + 64 * (uint64_t)n->kv_heads);
+    return MILLET_OK;
+}
+
+static void the_cheapest_parts_go_first(void **state)
+{
+    (void)state;
+    millet_error err;
+    const struct mlt_config config = {
+        .n_layers = 8, .n_heads = 8, .n_kv_heads = 4, .n_ff = 1024, .n_embd = 256};
+    const uint64_t whole = 8 * 256 * (3 * 1024 + 64 * 8 + 64 * 4);
+    struct mlt_prune_counts none = {0}, n;
+    struct market m = {.layer = 1, .head = 1, .channel = 0, .width = 1};
+    struct mlt_prune_trial trial = {&m, price};
+    must(mlt_prune_search(&config, &none, whole, trial, &n, &err), &err);
+    assert_true(n.layers == 8 && n.heads == 8 && n.kv_heads == 4 && n.feed_forward == 1024 && n.width == 256);
+    assert_int_equal(m.trials, 1);
+    must(mlt_prune_search(&config, &none, whole * 3 / 4, trial, &n, &err), &err);
+    assert_true(n.layers == 8 && n.heads == 8 && n.width == 256 && n.feed_forward < 1024 &&
+                n.feed_forward % 32 == 0);
+    m = (struct market){.layer = 0.001, .head = 5, .channel = 1, .width = 1};
+    must(mlt_prune_search(&config, &none, whole / 2, trial, &n, &err), &err);
+    assert_true(n.layers == 4 && n.heads == 8 && n.feed_forward == 1024 && n.width == 256);
+    /* What is given stays as it is. */
+    struct mlt_prune_counts fixed = {.layers = 6, .heads = 6, .kv_heads = 3};
+    must(mlt_prune_search(&config, &fixed, whole / 2, trial, &n, &err), &err);
+    assert_true(n.layers == 6 && n.heads == 6 && n.kv_heads == 3);
+    assert_true(n.feed_forward < 1024 || n.width < 256);
+    m = (struct market){.layer = 1, .head = 0, .channel = 1, .width = 1};
+    must(mlt_prune_search(&config, &none, whole * 9 / 10, trial, &n, &err), &err);
+    assert_true(n.heads < 8 && n.heads % n.kv_heads == 0);
+    assert_int_equal(mlt_prune_search(&config, &none, 10, trial, &n, &err), MILLET_BAD_ARGUMENT);
+    assert_string_equal(err.item, "parameters");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,8 +543,10 @@ int main(void)
         cmocka_unit_test(idle_channels_go),
         cmocka_unit_test(idle_width_goes),
         cmocka_unit_test(all_at_once),
+        cmocka_unit_test(scales_of_attention_stay),
         cmocka_unit_test(measures_are_stable),
         cmocka_unit_test(impossible_numbers_are_refused),
+        cmocka_unit_test(the_cheapest_parts_go_first),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

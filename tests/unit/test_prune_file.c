@@ -22,7 +22,7 @@
 
 #include <math.h>
 
-static char model[1024], cache[1024], other[1024], output[1024];
+static char model[1024], cache[1024], other[1024], known[1024], output[1024];
 static millet_train_data data;
 static millet_prune_options options;
 static const char *const text = "the cat and the hen in the inn\n<|endoftext|>\nan ant ran and the rest";
@@ -51,11 +51,13 @@ static int set_up(void **state)
     struct tiny_shape shape = tiny_default();
     snprintf(model, sizeof model, "%s", folder_path("m.gguf"));
     snprintf(cache, sizeof cache, "%s", folder_path("t.tokens"));
+    snprintf(known, sizeof known, "%s", folder_path("v.tokens"));
     snprintf(other, sizeof other, "%s", folder_path("u.tokens"));
     snprintf(output, sizeof output, "%s", folder_path("o.gguf"));
     tiny_write(model, &shape);
     make_cache(model, "t.txt", text, cache);
-    make_cache(model, "u.txt", "quite other words, pqxyz", other);
+    make_cache(model, "u.txt", "the hen in the inn\n<|endoftext|>\nquite other words, pqxyz", other);
+    make_cache(model, "v.txt", "the hen in the inn", known);
     return 0;
 }
 
@@ -175,7 +177,7 @@ static void nothing_is_the_same_file(void **state)
     millet_pruning_free(&p);
 }
 
-/* Losses on texts of their own; tokens of them that were dropped leave no loss. */
+/* Losses on texts of their own; documents with tokens that were dropped have none. */
 static void losses_are_measured_apart(void **state)
 {
     (void)state;
@@ -189,10 +191,18 @@ static void losses_are_measured_apart(void **state)
     options.n_evaluation_data = 1;
     p = prune();
     assert_true(isfinite(p->loss_before) && p->loss_before != before && isfinite(p->loss_after));
+    before = p->loss_before;
     millet_pruning_free(&p);
     options.vocabulary_min_count = 1;
     p = prune();
-    assert_true(isfinite(p->loss_before) && isnan(p->loss_after));
+    assert_true(fabs(p->loss_before - before) > 1e-3);
+    before = p->loss_before;
+    after = p->loss_after;
+    millet_pruning_free(&p);
+    const char *const known_alone[] = {known};
+    options.evaluation_data = known_alone;
+    p = prune();
+    assert_true(fabs(p->loss_before - before) < 1e-5 && fabs(p->loss_after - after) < 1e-5);
     millet_pruning_free(&p);
     /* The loss after is that of the file: pruning nothing of it finds it again. */
     each(NULL);
@@ -239,28 +249,31 @@ static void wrong_options(void **state)
 {
     millet_error err;
     millet_pruning *result = NULL;
-#define REFUSED(change, status, name)                                                                        \
+#define REFUSED(change, name)                                                                                \
     do {                                                                                                     \
         each(state);                                                                                         \
         options.change;                                                                                      \
-        assert_int_equal(millet_prune(model, output, &options, &result, &err), status);                      \
-        if (name) assert_string_equal(err.item, name);                                                       \
+        assert_int_equal(millet_prune(model, output, &options, &result, &err), MILLET_BAD_ARGUMENT);         \
+        assert_string_equal(err.item, name);                                                                 \
         assert_null(result);                                                                                 \
         assert_int_equal(access(output, F_OK), -1);                                                          \
     } while (0)
-    REFUSED(data = NULL, MILLET_BAD_ARGUMENT, "data");
-    REFUSED(n_data = 0, MILLET_BAD_ARGUMENT, "data");
-    REFUSED(rows = 0, MILLET_BAD_ARGUMENT, "rows");
-    REFUSED(length = 1, MILLET_BAD_ARGUMENT, "length");
-    REFUSED(length = -5, MILLET_BAD_ARGUMENT, "length");
-    REFUSED(n_threads = -1, MILLET_BAD_ARGUMENT, "n_threads");
-    REFUSED(storage = (millet_prune_storage)9, MILLET_BAD_ARGUMENT, "storage");
-    REFUSED(layers = 9, MILLET_BAD_ARGUMENT, "layers");
-    REFUSED(heads = 3, MILLET_BAD_ARGUMENT, "heads");
-    REFUSED(kv_heads = 3, MILLET_BAD_ARGUMENT, "kv_heads");
-    REFUSED(width = -1, MILLET_BAD_ARGUMENT, "width");
-    REFUSED(feed_forward = 1000000, MILLET_BAD_ARGUMENT, "feed_forward");
-    REFUSED(progress = stop, MILLET_CANCELLED, (const char *)NULL);
+    REFUSED(data = NULL, "data");
+    REFUSED(n_data = 0, "data");
+    REFUSED(rows = 0, "rows");
+    REFUSED(length = 1, "length");
+    REFUSED(length = -5, "length");
+    REFUSED(n_threads = -1, "n_threads");
+    REFUSED(storage = (millet_prune_storage)9, "storage");
+    REFUSED(layers = 9, "layers");
+    REFUSED(heads = 3, "heads");
+    REFUSED(kv_heads = 3, "kv_heads");
+    REFUSED(width = -1, "width");
+    REFUSED(feed_forward = 1000000, "feed_forward");
+    each(state);
+    options.progress = stop;
+    assert_int_equal(millet_prune(model, output, &options, &result, &err), MILLET_CANCELLED);
+    assert_int_equal(access(output, F_OK), -1);
     each(state);
     assert_int_equal(millet_prune("no such file", output, &options, &result, &err), MILLET_NOT_FOUND);
     /* As small as can be. */
@@ -268,6 +281,7 @@ static void wrong_options(void **state)
     options.vocabulary_min_count = UINT64_MAX;
     result = prune();
     assert_int_equal(result->after.width, 1);
+    assert_true(isnan(result->loss_before) && isnan(result->loss_after));
     millet_pruning_free(&result);
     millet_model *small = open_model(output);
     millet_model_close(&small);
