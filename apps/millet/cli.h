@@ -74,6 +74,11 @@ int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_fail(const millet_error *err);
 int cli_fail_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Set where another process of the same run speaks for this one: then nothing is said, and `cli_unsaid` is
+ * the last message. */
+extern bool cli_quiet;
+extern char cli_unsaid[1024];
+
 void cli_print_help(const struct cli_verb *verb, FILE *out);
 void cli_print_man(const struct cli_verb *verb, FILE *out);
 void cli_print_completion(const char *shell, FILE *out);
@@ -124,6 +129,8 @@ bool cli_progress_callback(void *label, double fraction);
 /* Set by Ctrl-C after cli_catch_interrupt; a second Ctrl-C ends the process. */
 extern volatile int cli_interrupted;
 void cli_catch_interrupt(void);
+/* The same for what mpirun passes on: SIGTERM for its own Ctrl-C, and SIGUSR1. */
+void cli_catch_termination(void);
 
 /* Reads all of a file, or of stdin (path NULL); *text has a NUL behind its end and is released with free.
  * False, after a message, when it cannot be read. */

@@ -152,7 +152,7 @@ static int prepare(void)
         bool again = false; /* one file may be learnt from and measured on */
         for (size_t j = 0; j < i; j++)
             again = again || strcmp(outputs.paths[j], path) == 0;
-        if (!again) code = make_output(cache, path);
+        if (!again && !cli_quiet) code = make_output(cache, path); /* one process makes it for all */
     }
     options->distil.outputs = outputs.paths;
     return code == CLI_OK && arguments.prepare ? CLI_PREPARED : code;

@@ -1,6 +1,7 @@
 /* millet train: a model from texts and dialogues. SPDX-License-Identifier: Apache-2.0 */
 #include "caches.h"
 #include "loss_plot.h"
+#include "train_ranks.h"
 #include "train_sources.h"
 #include "training.h"
 #include "verbs.h"
@@ -295,6 +296,13 @@ const struct cli_option cli_train_rows[] = {
      .kind = CLI_FLAG,
      .target = &arguments.memory,
      .help = "say how much memory training would take, and stop"},
+    {.name = "ranks",
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &options.n_ranks,
+     .min = 1,
+     .max = 65536,
+     .help = "with --memory: the memory of each of so many processes that share the work (mpirun -n N)"},
     {0},
 };
 
@@ -396,6 +404,7 @@ static void plot(void)
 static bool report_step(void *context, const millet_train_report *r)
 {
     (void)context;
+    if (cli_quiet) return !cli_interrupted;
     log_step(r);
     show_step(r);
     plot();
@@ -456,16 +465,17 @@ static int print_memory(void)
     millet_error err;
     if (millet_train_estimate(&options, &m, &err)) return cli_fail(&err);
     if (cli_json)
-        return cli_print_json(
-            json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "parameters", (json_int_t)m.n_weights, "weights",
-                      (json_int_t)m.weights, "gradients", (json_int_t)m.gradients, "optimizer",
-                      (json_int_t)m.optimizer, "activations", (json_int_t)m.activations, "distillation",
-                      (json_int_t)m.distillation, "total", (json_int_t)m.total));
+        return cli_print_json(json_pack(
+            "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "parameters", (json_int_t)m.n_weights, "weights",
+            (json_int_t)m.weights, "gradients", (json_int_t)m.gradients, "optimizer", (json_int_t)m.optimizer,
+            "activations", (json_int_t)m.activations, "distillation", (json_int_t)m.distillation, "exchange",
+            (json_int_t)m.exchange, "total", (json_int_t)m.total));
     printf("%.2f million parameters\nweights %s, gradients %s, optimizer %s, activations %s",
            (double)m.n_weights / 1e6, cli_bytes(m.weights), cli_bytes(m.gradients), cli_bytes(m.optimizer),
            cli_bytes(m.activations));
     if (m.distillation) printf(", teacher %s", cli_bytes(m.distillation));
-    printf(": %s in all, and the corpus\n", cli_bytes(m.total));
+    if (m.exchange) printf(", exchange %s", cli_bytes(m.exchange));
+    printf(": %s in all%s, and the corpus\n", cli_bytes(m.total), m.exchange ? " for each process" : "");
     return CLI_OK;
 }
 
@@ -507,6 +517,8 @@ static int take_arguments(int n_operands, char **operands)
     if (arguments.packing && !strcmp(arguments.packing, "sequential"))
         options.packing = MILLET_PACK_SEQUENTIAL;
     if (arguments.memory) return CLI_OK;
+    if (options.n_ranks)
+        return cli_usage("--ranks is for --memory; to train, start millet by mpirun -n %d", options.n_ranks);
     if (!arguments.data.count) return cli_usage("--data FILE is missing: what to learn from");
     if (!options.output) return cli_usage("-o FILE is missing: the GGUF file to write");
     if (!options.steps && !(options.epochs > 0)) return cli_usage("--steps N or --epochs X is missing");
@@ -519,16 +531,26 @@ static int take_arguments(int n_operands, char **operands)
     return CLI_OK;
 }
 
-static int train(void)
+/* The data, and the log of the process that writes. */
+static int prepare(void)
 {
     follow.log_path = name_with(arguments.log, ".jsonl");
     follow.plot_path = name_with(arguments.plot, ".html");
     if (!follow.log_path || !follow.plot_path) return cli_fail_text("out of memory");
-    cli_catch_interrupt();
     int code = prepare_data();
-    if (code != CLI_OK) return code == CLI_PREPARED ? CLI_OK : code;
+    if (code != CLI_OK || cli_quiet) return code;
     follow.log = fopen(follow.log_path, "a");
     if (!follow.log) return cli_fail_text("cannot write %s: %s", follow.log_path, strerror(errno));
+    return CLI_OK;
+}
+
+static int train(void)
+{
+    cli_catch_interrupt();
+    int code = prepare();
+    bool done = code == CLI_PREPARED;
+    code = cli_ranks_agree(&options, done ? CLI_OK : code);
+    if (code != CLI_OK || done) return code;
     follow.plotted = cli_seconds();
     millet_train_report last = {0};
     millet_error err;
@@ -536,15 +558,29 @@ static int train(void)
     if (follow.line_open) fputc('\n', stderr);
     follow.plotted = 0;
     plot();
-    fclose(follow.log);
+    cli_ranks_speak(&options);
     if (status == MILLET_CANCELLED)
         return cli_fail_text("%s: stopped after step %llu of %llu; the same command with --resume goes on",
                              err.file, (unsigned long long)last.step, (unsigned long long)last.steps);
     if (status != MILLET_OK) return cli_fail(&err);
-    return print_result(&last);
+    return cli_quiet ? CLI_OK : print_result(&last);
 }
 
-int cli_train(int n_operands, char **operands, int (*prepare)(void))
+static int join_and_train(void)
+{
+    int code = cli_ranks_join(&options);
+    if (code != CLI_OK) return code;
+    options.report = report_step;
+    if (!arguments.memory)
+        code = train();
+    else if (!cli_quiet)
+        code = print_memory();
+    if (follow.log) fclose(follow.log);
+    cli_ranks_leave(&options);
+    return code;
+}
+
+int cli_train(int n_operands, char **operands, int (*prepare_caches)(void))
 {
     char *shape = NULL;
     size_t length;
@@ -555,9 +591,8 @@ int cli_train(int n_operands, char **operands, int (*prepare)(void))
         if (!cli_read_text(arguments.shape, &shape, &length)) return CLI_FAILED;
         options.shape = shape;
     }
-    options.report = report_step;
-    prepare_more = prepare;
-    code = arguments.memory ? print_memory() : train();
+    prepare_more = prepare_caches;
+    code = join_and_train();
     free(follow.log_path);
     free(follow.plot_path);
     cli_release_sources();
@@ -573,6 +608,7 @@ static int run(int n_operands, char **operands)
 millet_train_options *cli_train_defaults(void)
 {
     options = millet_train_options_default();
+    cli_ranks_prepare();
     return &options;
 }
 
@@ -606,14 +642,18 @@ const struct cli_verb cli_verb_train = {
         "256, "
         "\"heads\": 4, \"kv_heads\": 2, \"feed_forward\": 704, \"context\": 512}. Architectures: llama, "
         "gpt2, qwen2, "
-        "qwen3, gemma2, gemma3.",
-    .examples = "millet train --new shape.json --tokenizer m.gguf -f text.txt.gz -o new.gguf --epochs 3 "
-                "--holdout 100 "
-                "--eval-every 200 --save-every 200\ta new model; every 100th document measures it\n"
-                "millet train m.gguf -f chats.jsonl=3 -f text.txt=1 -o tuned.gguf -n 300 --rate 0.00002 "
-                "--schedule wsd\tgo on "
-                "with a model: three tokens of dialogues for one of text\n"
-                "millet train m.gguf -c 1024 -b 4 --memory\thow much memory that would take",
+        "qwen3, gemma2, gemma3.\n\n"
+        "Started by mpirun in a build with MPI, several processes share the sequences of every batch and the "
+        "state of the optimiser; a state can be gone on with by another number of them.",
+    .examples =
+        "millet train --new shape.json --tokenizer m.gguf -f text.txt.gz -o new.gguf --epochs 3 "
+        "--holdout 100 "
+        "--eval-every 200 --save-every 200\ta new model; every 100th document measures it\n"
+        "millet train m.gguf -f chats.jsonl=3 -f text.txt=1 -o tuned.gguf -n 300 --rate 0.00002 "
+        "--schedule wsd\tgo on "
+        "with a model: three tokens of dialogues for one of text\n"
+        "mpirun -n 2 millet train m.gguf -f text.txt -o tuned.gguf -n 300\tthe same with two processes\n"
+        "millet train m.gguf -c 1024 -b 4 --memory\thow much memory that would take",
     .options = groups,
     .prepare = set_defaults,
     .run = run,

@@ -10,12 +10,20 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *current_verb = "";
+
+bool cli_quiet;
+char cli_unsaid[1024];
 
 int cli_usage(const char *format, ...)
 {
     va_list args;
+    if (cli_quiet) { /* mpirun ends all when one has failed: the one that speaks comes first */
+        sleep(1);
+        return CLI_USAGE;
+    }
     fprintf(stderr, "millet%s%s: ", current_verb[0] ? " " : "", current_verb);
     va_start(args, format);
     vfprintf(stderr, format, args);
@@ -27,8 +35,13 @@ int cli_usage(const char *format, ...)
 int cli_fail_text(const char *format, ...)
 {
     va_list args;
-    fputs("millet: ", stderr);
     va_start(args, format);
+    if (cli_quiet) {
+        vsnprintf(cli_unsaid, sizeof cli_unsaid, format, args);
+        va_end(args);
+        return CLI_FAILED;
+    }
+    fputs("millet: ", stderr);
     vfprintf(stderr, format, args);
     va_end(args);
     fputc('\n', stderr);

@@ -188,11 +188,22 @@ static void on_interrupt(int signal_number)
     cli_interrupted = 1;
 }
 
-void cli_catch_interrupt(void)
+static void catch_signal(int signal_number)
 {
     struct sigaction action = {.sa_handler = on_interrupt};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
+    sigaction(signal_number, &action, NULL);
+}
+
+void cli_catch_interrupt(void)
+{
+    catch_signal(SIGINT);
+}
+
+void cli_catch_termination(void)
+{
+    catch_signal(SIGTERM);
+    catch_signal(SIGUSR1);
 }
 
 bool cli_read_text(const char *path, char **text, size_t *length)

@@ -98,7 +98,7 @@ static int prepare(const char *source, const char *folder, const millet_tokenize
     files.sources[at] = source;
     files.caches[files.n_caches++] = path;
     *cache = path;
-    if (is_cache(source)) return CLI_OK;
+    if (is_cache(source) || cli_quiet) return CLI_OK; /* one process makes it for all */
     int code = cli_build_cache(tokenizer, source, path, threads, &info);
     if (code == CLI_OK) cli_print_cache(stderr, path, &info);
     return code;

@@ -62,7 +62,43 @@ typedef struct millet_train_report {
     bool saved;                   /* the state was written after this step */
 } millet_train_report;
 
-/* Return false to stop after this step: the state is saved and the call ends CANCELLED. */
+/* ---- Several processes ---- */
+
+/*
+ * The processes of an MPI job that train one model together, each on its share of every batch's rows, as one
+ * of them (a rank, 0 to size - 1) sees them. For libraries built with MILLET_MPI; docs/train.md has the
+ * whole. A handle belongs to one thread at a time.
+ */
+typedef struct millet_ranks millet_ranks;
+
+/* What mpirun's environment says: whether it started this process as one of several. Rank and size (may be
+ * NULL) are 0 and 1 where it did not. */
+MILLET_API bool millet_ranks_launched(int32_t *rank, int32_t *size);
+/*
+ * Joins the other processes that mpirun started with this one. All of them must call this, once in the life
+ * of a process; it returns when all have. *ranks is NULL where this process runs alone. `allocator` NULL: the
+ * C library's. Errors: UNSUPPORTED (a library without MPI under mpirun, or an MPI without threads), IO (the
+ * exchange failed), NO_MEMORY.
+ */
+MILLET_API millet_status millet_ranks_open(const millet_allocator *allocator, millet_ranks **ranks,
+                                           millet_error *err);
+/* Waits for the others and leaves them, unless one was lost. NULL is allowed, here and below. */
+MILLET_API void millet_ranks_close(millet_ranks **ranks);
+MILLET_API int32_t millet_ranks_rank(const millet_ranks *ranks); /* 0 for NULL */
+MILLET_API int32_t millet_ranks_size(const millet_ranks *ranks); /* 1 for NULL */
+/* Whether this is the one to tell errors: the first of those that are alive. */
+MILLET_API bool millet_ranks_speaks(const millet_ranks *ranks);
+/*
+ * Every rank calls this with a status of its own and, where that is no MILLET_OK, its error. When all have,
+ * all return the same: MILLET_OK, or the status and the error (which names the rank) of the first that
+ * failed.
+ */
+MILLET_API millet_status millet_ranks_agree(millet_ranks *ranks, millet_status status, millet_error *err);
+
+/* ---- Training ---- */
+
+/* Return false to stop after this step: the state is saved and the call ends CANCELLED. Each rank calls its
+ * own after every step, with the same report; any of them may stop all. */
 typedef bool millet_train_callback(void *context, const millet_train_report *report);
 
 /* A token cache to learn from. */
@@ -143,17 +179,25 @@ typedef struct millet_train_options {
     uint64_t seed;            /* of new weights and of the order of the rows */
     int32_t n_threads;        /* 0: one for each CPU. Results are the same for every number. */
 
+    /* The processes that share the work; NULL: this one alone. All give the same options and see the same
+     * files. `rows` are those of all together, at least one for each. Rank 0 writes the files. Losses are the
+     * same to the bit for the same number of ranks; numbers differ in rounding. It is no setting: a state can
+     * be gone on with by any number. */
+    millet_ranks *ranks;
+    int32_t n_ranks; /* millet_train_estimate: so many share the work; 0: those of `ranks` */
+
     millet_train_callback *report; /* NULL: none */
     void *context;
 } millet_train_options;
 
 MILLET_API millet_train_options millet_train_options_default(void);
 
-/* Memory that training takes, by what for. A model that an adapter is trained for is mapped, and not counted.
- */
+/* Memory that training takes, by what for, in bytes; with ranks, of the one that takes most. A model that an
+ * adapter is trained for is mapped, and not counted. */
 typedef struct millet_train_memory {
-    uint64_t weights, gradients, optimizer, activations, distillation, total; /* bytes */
-    uint64_t n_weights;                                                       /* that are trained */
+    uint64_t weights, gradients, optimizer, activations, distillation, total;
+    uint64_t exchange;  /* buffers between ranks */
+    uint64_t n_weights; /* that are trained */
 } millet_train_memory;
 
 /* Errors as of millet_train. Reads the model's description only, not its weights. */
@@ -168,7 +212,8 @@ MILLET_API millet_status millet_train_estimate(const millet_train_options *optio
  * Errors: BAD_ARGUMENT (an option; a cache of another tokenizer; data too short for a batch, or with nothing
  * to learn; a state made with other settings or data, naming the first), BAD_FORMAT (the loss or the gradient
  * is not a finite number: nothing is saved after it), CANCELLED (says how to go on), those of opening the
- * model and of writing, NO_MEMORY.
+ * model and of writing, NO_MEMORY. With ranks all of them return the same error: the first rank's that
+ * failed; IO where one was lost (says which), after which its ranks can only be closed.
  */
 MILLET_API millet_status millet_train(const millet_train_options *options, millet_train_report *last,
                                       millet_error *err);

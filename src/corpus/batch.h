@@ -19,6 +19,9 @@ enum { MLT_NO_TARGET = -1 };
  */
 struct mlt_batch {
     int32_t rows, length;
+    /* Where several processes share a batch: the first of these rows in the whole, and how many that has; 0:
+     * these are all. */
+    int32_t first_row, all_rows;
     int32_t *tokens, *targets, *begin,
         *end;          /* [rows][length]; targets: the token to predict at each position, or MLT_NO_TARGET */
     uint8_t *marks;    /* [rows][length] of millet_mark; NULL: none anywhere */

@@ -325,7 +325,8 @@ millet_status mlt_batches_fill(const millet_batches *batches, uint64_t step, str
     if (batch->length != length)
         return mlt_fail(err, MILLET_BAD_ARGUMENT, "the batch has rows of %d; they were packed to %d",
                         batch->length, length);
-    if (batch->rows < 1 || step > UINT64_MAX / 2 / ((uint64_t)batch->rows * ranks))
+    int32_t all = batch->all_rows ? batch->all_rows : batch->rows;
+    if (batch->rows < 1 || all < batch->rows || step > UINT64_MAX / 2 / ((uint64_t)all * ranks))
         return bad_option(err, "rows", "at least one row is needed");
     for (int32_t r = 0; r < batch->rows; r++) {
         size_t at = (size_t)r * (size_t)length;
@@ -336,7 +337,8 @@ millet_status mlt_batches_fill(const millet_batches *batches, uint64_t step, str
                           .marks = batch->marks ? batch->marks + at : NULL,
                           .source = batch->source ? batch->source + at : NULL,
                           .length = length};
-        MLT_TRY(fill_row(batches, (step * (uint64_t)batch->rows + (uint64_t)r) * ranks + rank, &row, err));
+        uint64_t number = step * (uint64_t)all + (uint64_t)batch->first_row + (uint64_t)r;
+        MLT_TRY(fill_row(batches, number * ranks + rank, &row, err));
         if (batch->row_weight) batch->row_weight[r] = batches->parts[row.part].loss_weight;
     }
     return MILLET_OK;

@@ -13,6 +13,7 @@ struct dropping {
     uint64_t key;
     uint32_t threshold; /* values whose number is below are left out */
     float scale;        /* of the others */
+    int64_t before;     /* values of the whole batch before these */
 };
 
 static uint32_t threshold_of(float probability)
@@ -20,14 +21,13 @@ static uint32_t threshold_of(float probability)
     return (uint32_t)lrintf(probability * (1 << BITS));
 }
 
-/* Parts begin at multiples of VALUES. */
 static void drop_part(const void *argument, int64_t begin, int64_t end)
 {
     const struct dropping *d = argument;
-    for (int64_t first = begin; first < end; first += VALUES) {
-        uint64_t bits = mlt_mix64(d->key + (uint64_t)(first / VALUES));
-        int64_t last = MLT_MIN(first + VALUES, end);
-        for (int64_t i = first; i < last; i++, bits >>= BITS) {
+    for (int64_t i = begin; i < end;) {
+        int64_t number = d->before + i, lane = number % VALUES, last = MLT_MIN(i + VALUES - lane, end);
+        uint64_t bits = mlt_mix64(d->key + (uint64_t)(number / VALUES)) >> (BITS * lane);
+        for (; i < last; i++, bits >>= BITS) {
             float scale = (bits & ((1 << BITS) - 1)) < d->threshold ? 0 : d->scale;
             d->y[i] = d->x ? d->y[i] + scale * d->x[i] : scale * d->y[i];
         }
@@ -43,7 +43,8 @@ static void run(struct mlt_pass *pass, float *y, const float *x, float scale, in
         .x = x,
         .key = mlt_mix64(pass->dropout_key ^ mlt_mix64((uint64_t)layer << 2 | (uint64_t)branch)),
         .threshold = threshold,
-        .scale = scale * ((float)(1 << BITS) / (float)((1u << BITS) - threshold))};
+        .scale = scale * ((float)(1 << BITS) / (float)((1u << BITS) - threshold)),
+        .before = pass->first_token * pass->model->config.n_embd};
     mlt_for_range(&pass->workers, pass->tokens * pass->model->config.n_embd, SHARE_VALUES, drop_part, &d);
 }
 

@@ -55,6 +55,38 @@ void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *su
     all->hidden_weight += sums->hidden_weight;
 }
 
+millet_status mlt_loss_sums_of_ranks(millet_ranks *ranks, millet_status status, struct mlt_loss_sums *sums,
+                                     millet_error *err)
+{
+    enum { FIELDS = 11, FAILED = FIELDS - 1 };
+    /* Counts are exact in a double. */
+    double values[FIELDS] = {sums->nll,          sums->z,
+                             sums->weight,       (double)sums->n_targets,
+                             sums->label_nll,    (double)sums->n_labels,
+                             sums->divergence,   sums->soft_weight,
+                             sums->hidden,       (double)sums->n_hidden,
+                             status != MILLET_OK};
+    if (!ranks) return status;
+    millet_error lost;
+    millet_status exchange = mlt_ranks_sum(ranks, values, FIELDS, &lost);
+    if (exchange != MILLET_OK) {
+        if (err && status == MILLET_OK) *err = lost; /* an error of its own comes first */
+        return status != MILLET_OK ? status : exchange;
+    }
+    if (values[FAILED] > 0) return millet_ranks_agree(ranks, status, err);
+    *sums = (struct mlt_loss_sums){.nll = values[0],
+                                   .z = values[1],
+                                   .weight = values[2],
+                                   .n_targets = (uint64_t)values[3],
+                                   .label_nll = values[4],
+                                   .n_labels = (uint64_t)values[5],
+                                   .divergence = values[6],
+                                   .soft_weight = values[7],
+                                   .hidden = values[8],
+                                   .n_hidden = (uint64_t)values[9]};
+    return MILLET_OK;
+}
+
 static bool is_label(const struct mlt_batch *batch, int64_t position)
 {
     return batch->marks && batch->marks[position] & MILLET_MARK_LABEL;

@@ -8,6 +8,7 @@
 #define MLT_LOSS_H
 
 #include "train/pass.h"
+#include "train/ranks.h"
 
 /* Sums over the targets of a batch. A next token counts 1, a label the batch's tag_weight. */
 struct mlt_loss_sums {
@@ -24,6 +25,10 @@ struct mlt_loss_sums {
     double hidden_weight; /* of their positions */
 };
 
+/* *sums becomes the sum over all ranks, unless `status` (each rank's own) is a failure on one of them: then
+ * all return the first's error. */
+millet_status mlt_loss_sums_of_ranks(millet_ranks *ranks, millet_status status, struct mlt_loss_sums *sums,
+                                     millet_error *err);
 void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *sums);
 
 /* What a position of a batch counts in a loss. */

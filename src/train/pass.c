@@ -341,6 +341,7 @@ static millet_status take_batch(struct mlt_pass *pass, const struct mlt_batch *b
     pass->rows = batch->rows;
     pass->length = batch->length;
     pass->tokens = (int64_t)batch->rows * batch->length;
+    pass->first_token = (int64_t)batch->first_row * batch->length;
     for (int64_t row = 0; row < pass->tokens; row++) {
         int32_t i = (int32_t)(row % batch->length), begin = batch->begin[row], end = batch->end[row];
         int32_t token = batch->tokens[row], target = batch->targets[row];

@@ -45,6 +45,7 @@ struct mlt_pass {
     struct mlt_workers workers;
     int32_t rows, length; /* of the batch at hand */
     int64_t tokens;       /* rows * length */
+    int64_t first_token;  /* where several processes share the batch: the number of its first token in it */
     /* Dropout (Srivastava et al., 2014): the part of the embeddings' values and of the branches' outputs that
      * a forward pass and its way back leave out; 0: none. Which follows from the key. Set by the caller
      * before the forward pass. */
@@ -56,6 +57,10 @@ struct mlt_pass {
      * for an n: not wanted. */
     float **streams;         /* [tokens][n_embd] forward writes a copy there */
     const float **d_streams; /* [tokens][n_embd] backward adds this to the gradient */
+    /* Called on the way back where the gradients of a layer are complete: n_layers for what comes after the
+     * layers, -1 for the embeddings (and an output matrix tied to them). NULL: nobody is. */
+    void (*layer_done)(void *context, int32_t layer);
+    void *layer_done_context;
     struct mlt_pass_state *state;
 };
 

@@ -132,6 +132,11 @@ static void embed_backward(const void *argument, int64_t begin, int64_t end)
     }
 }
 
+static void layer_done(const struct mlt_pass *pass, int32_t layer)
+{
+    if (pass->layer_done) pass->layer_done(pass->layer_done_context, layer);
+}
+
 /* What losses say about the stream behind layer n. */
 static void add_gradient(struct mlt_pass *pass, int32_t n)
 {
@@ -150,14 +155,20 @@ void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch)
     norm.dx = s->stream;
     mlt_pass_norm_backward(pass, &norm, pass->tokens);
     add_gradient(pass, t->config.n_layers);
+    layer_done(pass, t->config.n_layers);
     for (int32_t layer = t->config.n_layers - 1; layer >= 0; layer--) {
         if (s->options.recompute && layer < t->config.n_layers - 1) mlt_pass_layer(pass, batch, layer, NULL);
         feed_forward_backward(pass, layer);
         attention_backward(pass, batch, layer);
         add_gradient(pass, layer);
+        layer_done(pass, layer);
     }
-    if (t->low_rank) return; /* embeddings stay as they are */
+    if (t->low_rank) { /* embeddings stay as they are */
+        layer_done(pass, -1);
+        return;
+    }
     mlt_pass_drop_embedding(pass, s->stream);
     struct embedding e = {pass, batch->tokens};
     mlt_for_range(&pass->workers, t->config.n_embd, 64, embed_backward, &e);
+    layer_done(pass, -1);
 }

@@ -56,12 +56,13 @@ static millet_status fill(void *context, uint64_t step, struct mlt_batch *batch,
     const struct mlt_token_mask *mask = context;
     MLT_TRY(mask->inner.fill(mask->inner.context, step, batch, err));
     uint64_t key = mlt_mix64(mlt_mix64(mask->seed ^ UINT64_C(0x6D61736B)) + step); /* "mask" */
+    uint64_t before = (uint64_t)batch->first_row * (uint64_t)batch->length; /* positions of other processes */
     int64_t count = batch->marks ? (int64_t)batch->rows * batch->length : 0;
     for (int64_t i = 0; i < count; i++) {
         int32_t token = batch->tokens[i];
         if (!(batch->marks[i] & MILLET_MARK_PREFIX) || token >= mask->n_tokens || mask->control[token])
             continue;
-        double chance = ldexp((double)(mlt_mix64(key + (uint64_t)i) >> 11), -53); /* [0, 1) */
+        double chance = ldexp((double)(mlt_mix64(key + before + (uint64_t)i) >> 11), -53); /* [0, 1) */
         if (chance >= mask->probability) continue;
         batch->tokens[i] = mask->mask;
         if (!mask->predict || batch->targets[i] != MLT_NO_TARGET) continue;

@@ -22,10 +22,10 @@ struct mlt_token_mask {
 };
 
 /*
- * Batches of `inner` with masked tokens. Which are masked follows from seed, step and place in the batch
- * alone: the same batch for the same step. `probability`: 0 to 1. `out` must stay where it is while its
- * source is used. Errors: BAD_ARGUMENT (the tokenizer has no control token <|mask|>), those of reading the
- * vocabulary, NO_MEMORY.
+ * Batches of `inner` with masked tokens. Which are masked follows from seed, step and place in the
+ * (whole) batch alone: the same batch for the same step. `probability`: 0 to 1. `out` must stay where it is
+ * while its source is used. Errors: BAD_ARGUMENT (the tokenizer has no control token <|mask|>), those of
+ * reading the vocabulary, NO_MEMORY.
  */
 millet_status mlt_token_mask_open(const millet_allocator *allocator, const struct mlt_checkpoint *checkpoint,
                                   struct mlt_batch_source inner, double probability, bool predict,

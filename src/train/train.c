@@ -2,6 +2,7 @@
 #include "millet/train.h"
 
 #include "base/clock.h"
+#include "corpus/permutation.h"
 #include "import/open_any.h"
 #include "train/shape.h"
 #include "train/storage.h"
@@ -97,6 +98,11 @@ static millet_status check_numbers(const millet_train_options *o, millet_error *
     if (!between(o->tag_weight, 0, 1e3f)) return wrong(err, "tag_weight", "0 to 1000 is possible");
     if (!between(o->mask, 0, 1)) return wrong(err, "mask", "it is a probability, 0 to 1");
     if (!between(o->dropout, 0, 0.99f)) return wrong(err, "dropout", "0 to 0.99 is possible");
+    if (o->n_ranks < 0 || o->n_ranks > 1 << 16) return wrong(err, "n_ranks", "0 to 65536 are possible");
+    if (o->rows < mlt_trainer_ranks(o))
+        return mlt_fail_at(err, MILLET_BAD_ARGUMENT, NULL, "rows", MILLET_NO_OFFSET,
+                           "a batch of %d sequences cannot be shared by %d ranks", o->rows,
+                           mlt_trainer_ranks(o));
     if (o->storage < MILLET_STORE_F32 || o->storage > MILLET_STORE_TQ2_0)
         return wrong(err, "storage", "it is none of the types that training can write");
     MLT_TRY(check_adapter(o, err));
@@ -203,6 +209,7 @@ static millet_status start_run(struct run *r, const millet_train_options *option
     r->allocator = r->options.allocator ? *r->options.allocator : *mlt_default_allocator();
     r->state_path.allocator = r->settings.allocator = &r->allocator;
     r->saved_step = UINT64_MAX;
+    if (!r->options.n_threads) r->options.n_threads = mlt_ranks_threads(r->options.ranks);
     if (r->options.lora_rank && r->options.lora_alpha == 0)
         r->options.lora_alpha = 2 * (float)r->options.lora_rank;
     if (r->options.state) return mlt_text_printf(&r->state_path, err, "%s", r->options.state);
@@ -210,6 +217,15 @@ static millet_status start_run(struct run *r, const millet_train_options *option
 }
 
 /* ---- Memory ---- */
+
+/* Buffers of the exchange, and the tensor that the first rank writes for others. */
+static uint64_t exchange_bytes(const struct mlt_trainable *t, int32_t n_ranks)
+{
+    int64_t largest = 0;
+    for (size_t i = 0; i < t->n_parameters; i++)
+        largest = MLT_MAX(largest, t->parameters[i].rows * t->parameters[i].columns);
+    return n_ranks > 1 ? mlt_ranks_bytes(n_ranks) + (uint64_t)largest * sizeof(float) : 0;
+}
 
 static millet_status estimate(struct run *r, millet_train_memory *memory, millet_error *err)
 {
@@ -224,14 +240,16 @@ static millet_status estimate(struct run *r, millet_train_memory *memory, millet
     *memory = (millet_train_memory){.n_weights = t->n_weights,
                                     .weights = o->storage == MILLET_STORE_F32 ? block : 2 * block,
                                     .gradients = block,
-                                    .optimizer = mlt_optimizer_bytes(t, o->optimizer)};
+                                    .exchange = exchange_bytes(t, mlt_trainer_ranks(o))};
+    MLT_TRY(mlt_optimizer_estimate(&r->allocator, t, o->optimizer, mlt_trainer_ranks(o), &memory->optimizer,
+                                   err));
     MLT_TRY(mlt_pass_estimate(&t->config, &pass, &memory->activations, err));
-    memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)o->rows * o->length);
+    memory->activations += mlt_cross_entropy_bytes(&t->config, (int64_t)pass.rows * o->length);
     MLT_TRY(mlt_teaching_bytes(&r->teaching, t, &memory->distillation, err));
     if (t->low_rank)
         memory->weights += (uint64_t)(t->low_rank->n_values + t->low_rank->n_decoded) * sizeof(float);
-    memory->total =
-        memory->weights + memory->gradients + memory->optimizer + memory->activations + memory->distillation;
+    memory->total = memory->weights + memory->gradients + memory->optimizer + memory->activations +
+                    memory->distillation + memory->exchange;
     return MILLET_OK;
 }
 
@@ -253,6 +271,28 @@ static bool file_exists(const char *path)
     if (mlt_file_map_open(path, &map, NULL) != MILLET_OK) return false;
     mlt_file_map_close(&map);
     return true;
+}
+
+/* All ranks must have begun with the same, or they would drift apart without a word. */
+static millet_status compare_ranks(const struct run *r, millet_error *err)
+{
+    millet_ranks *ranks = r->options.ranks;
+    if (!ranks) return MILLET_OK;
+    uint64_t own = mlt_mix64(r->state.step), first;
+    for (const char *c = r->settings.data; *c; c++)
+        own = mlt_mix64(own ^ (uint8_t)*c);
+    for (int64_t i = 0; i < r->model->n_values; i++) {
+        uint32_t bits;
+        memcpy(&bits, r->model->master + i, sizeof bits);
+        own = own * UINT64_C(0x9E3779B97F4A7C15) + bits;
+    }
+    first = own;
+    MLT_TRY(mlt_ranks_broadcast(ranks, &first, sizeof first, err));
+    millet_status status = MILLET_OK;
+    if (first != own)
+        status = mlt_fail(err, MILLET_BAD_ARGUMENT,
+                          "has another model, other data or other options than the first rank");
+    return millet_ranks_agree(ranks, status, err);
 }
 
 static millet_status open_run(struct run *r, millet_error *err)
@@ -311,11 +351,7 @@ static millet_status train_step(struct run *r, millet_error *err)
 {
     const millet_train_options *o = &r->options;
     struct mlt_step_result result;
-    millet_status status = mlt_trainer_step(&r->trainer, r->state.step, &result, err);
-    if (status != MILLET_OK) {
-        say_what_is_saved(r, err);
-        return status;
-    }
+    MLT_TRY(mlt_trainer_step(&r->trainer, r->state.step, &result, err));
     r->state.step++;
     r->state.tokens += (uint64_t)o->rows * (uint64_t)o->length * (uint64_t)o->accumulate;
     r->report.loss = result.loss;
@@ -328,23 +364,36 @@ static millet_status train_step(struct run *r, millet_error *err)
     return MILLET_OK;
 }
 
-/* The mean loss over the rows kept for it, or over as many as are wanted of them. */
-static millet_status evaluate(struct run *r, millet_error *err)
+/* Over this rank's part of the rows kept for it, or of as many as are wanted of them. */
+static millet_status measure(struct run *r, struct mlt_loss_sums *sums, millet_error *err)
 {
     const millet_train_options *o = &r->options;
     uint64_t all = r->data.n_held_out_rows;
     uint64_t n = o->evaluate_rows ? MLT_MIN(o->evaluate_rows, all) : all;
-    struct mlt_loss_sums sums = {0};
-    for (uint64_t first = 0; first < n; first += (uint64_t)o->rows) {
+    int64_t begin,
+        count = mlt_ranks_part((int64_t)n, millet_ranks_rank(o->ranks), millet_ranks_size(o->ranks), &begin);
+    int64_t most = r->trainer.batch.rows;
+    for (int64_t done = 0; done < count; done += most) {
         struct mlt_batch batch = r->trainer.batch;
-        batch.rows = (int32_t)MLT_MIN(n - first, (uint64_t)o->rows);
+        batch.rows = (int32_t)MLT_MIN(count - done, most);
+        batch.first_row = batch.all_rows = 0; /* a batch of its own */
         for (int32_t row = 0; row < batch.rows; row++) {
-            /* Evenly: (first + row) * all / n without overflow. */
-            uint64_t i = first + (uint64_t)row, index = i * (all / n) + i * (all % n) / n;
+            /* Evenly: i * all / n without overflow. */
+            uint64_t i = (uint64_t)(begin + done) + (uint64_t)row, index = i * (all / n) + i * (all % n) / n;
             MLT_TRY(mlt_training_data_held_out(&r->data, index, &batch, row, err));
         }
-        MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, &sums, err));
+        MLT_TRY(mlt_trainer_measure(&r->trainer, &batch, sums, err));
     }
+    return MILLET_OK;
+}
+
+/* The mean loss over all that. */
+static millet_status evaluate(struct run *r, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    struct mlt_loss_sums sums = {0};
+    millet_status status = measure(r, &sums, err);
+    MLT_TRY(mlt_loss_sums_of_ranks(o->ranks, status, &sums, err));
     uint64_t n_next = sums.n_targets - sums.n_labels;
     double next_nll = sums.nll - (double)o->tag_weight * sums.label_nll;
     millet_train_report *report = &r->report;
@@ -359,12 +408,8 @@ static millet_status evaluate(struct run *r, millet_error *err)
 static millet_status save(struct run *r, millet_error *err)
 {
     if (r->saved_step == r->state.step) return MILLET_OK;
-    millet_status status =
-        mlt_training_state_write(&r->trainer.optimizer, &r->state, r->settings.data, r->state_path.data, err);
-    if (status != MILLET_OK) {
-        say_what_is_saved(r, err);
-        return status;
-    }
+    MLT_TRY(mlt_training_state_write(&r->trainer.optimizer, &r->state, r->settings.data, r->state_path.data,
+                                     err));
     r->saved_step = r->state.step;
     return MILLET_OK;
 }
@@ -398,6 +443,26 @@ static void forget_evaluation(struct run *r)
     report->evaluation_tag_loss = report->evaluation_token_loss = (double)NAN;
 }
 
+/* Whether training goes on: every rank's callback is asked. */
+static millet_status report(struct run *r, bool *goes_on, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    fill_report(r);
+    double stops = o->report && !o->report(o->context, &r->report);
+    MLT_TRY(mlt_ranks_sum(o->ranks, &stops, 1, err));
+    *goes_on = !(stops > 0);
+    return MILLET_OK;
+}
+
+static millet_status write_output(struct run *r, millet_error *err)
+{
+    const millet_train_options *o = &r->options;
+    millet_status status = MILLET_OK;
+    if (millet_ranks_rank(o->ranks) == 0)
+        status = mlt_trainable_write(r->model, o->output, mlt_storage_dtype(o->storage), NULL, err);
+    return millet_ranks_agree(o->ranks, status, err);
+}
+
 static millet_status train(struct run *r, millet_error *err)
 {
     const millet_train_options *o = &r->options;
@@ -413,22 +478,29 @@ static millet_status train(struct run *r, millet_error *err)
         if (r->data.n_held_out && is_due(o->evaluate_every, r->state.step, o->steps))
             MLT_TRY(evaluate(r, err));
         if (is_due(o->save_every, r->state.step, o->steps)) MLT_TRY(save(r, err));
-        fill_report(r);
-        if (!o->report || o->report(o->context, &r->report)) continue;
+        bool goes_on;
+        MLT_TRY(report(r, &goes_on, err));
+        if (goes_on) continue;
         MLT_TRY(save(r, err));
         return mlt_fail_at(err, MILLET_CANCELLED, r->state_path.data, NULL, MILLET_NO_OFFSET,
                            "stopped after step %llu of %llu; the state is saved: resume it to go on",
                            (unsigned long long)r->state.step, (unsigned long long)o->steps);
     }
-    return mlt_trainable_write(r->model, o->output, mlt_storage_dtype(o->storage), NULL, err);
+    return write_output(r, err);
 }
 
 millet_status millet_train(const millet_train_options *options, millet_train_report *last, millet_error *err)
 {
     struct run r = {0};
     millet_status status = start_run(&r, options, err);
+    r.options.n_ranks = 0; /* of estimates */
     if (status == MILLET_OK) status = open_run(&r, err);
-    if (status == MILLET_OK) status = train(&r, err);
+    status = millet_ranks_agree(r.options.ranks, status, err);
+    if (status == MILLET_OK) status = compare_ranks(&r, err);
+    if (status == MILLET_OK) {
+        status = train(&r, err);
+        if (status != MILLET_OK && status != MILLET_CANCELLED) say_what_is_saved(&r, err);
+    }
     if (last) *last = r.report;
     close_run(&r);
     return status;

@@ -589,7 +589,8 @@ struct plan {
     const struct mlt_trainable *t;
     struct mlt_meta *metas;
     struct mlt_tensor *tensors;
-    const float **values; /* of each tensor; NULL: copied from the checkpoint */
+    const float **values;            /* of each tensor; NULL: copied from the checkpoint, or asked for */
+    const struct mlt_extras *extras; /* the last tensors */
     const struct mlt_tensor **sources;
     size_t n_metas, n_tensors;
 };
@@ -703,6 +704,9 @@ static millet_status write_tensor(const struct plan *p, size_t index, struct mlt
     const struct mlt_tensor *tensor = &p->tensors[index];
     int64_t columns = tensor->ne[0], rows = tensor->ne[1] * tensor->ne[2] * tensor->ne[3];
     const float *values = p->values[index];
+    size_t first_extra = p->n_tensors - p->extras->n_tensors;
+    if (!values && index >= first_extra)
+        MLT_TRY(p->extras->read(p->extras->context, index - first_extra, &values, err));
     if (values && tensor->dtype == MLT_F32)
         return mlt_gguf_writer_write(writer, index, values, (uint64_t)(rows * columns) * sizeof(float), err);
     size_t bytes = mlt_dtype_row_bytes(tensor->dtype, columns);
@@ -724,11 +728,11 @@ millet_status mlt_trainable_write(const struct mlt_trainable *t, const char *pat
                                   const struct mlt_extras *extras, millet_error *err)
 {
     static const struct mlt_extras none;
-    struct plan p = {.t = t};
+    struct plan p = {.t = t, .extras = extras ? extras : &none};
     struct mlt_gguf_writer *writer = NULL;
     struct mlt_arena arena;
     mlt_arena_init(&arena, &t->allocator);
-    millet_status status = plan_file(&p, dtype, extras ? extras : &none, &arena, err);
+    millet_status status = plan_file(&p, dtype, p.extras, &arena, err);
     if (status == MILLET_OK) {
         struct mlt_gguf_contents contents = {
             .metas = p.metas, .n_metas = p.n_metas, .tensors = p.tensors, .n_tensors = p.n_tensors};

@@ -123,7 +123,7 @@ static inline bool mlt_has(struct mlt_slice slice)
 /* More tensors and keys for mlt_trainable_write: the optimiser's state. */
 struct mlt_extra_tensor {
     struct mlt_tensor tensor; /* name, n_dims, ne; F32 */
-    const float *values;
+    const float *values;      /* NULL: asked for when they are written */
 };
 
 struct mlt_extras {
@@ -131,6 +131,9 @@ struct mlt_extras {
     size_t n_metas;
     const struct mlt_extra_tensor *tensors;
     size_t n_tensors;
+    /* Gives the values of tensors[index], which stay until the next call. Tensors are asked for in order. */
+    millet_status (*read)(void *context, size_t index, const float **values, millet_error *err);
+    void *context;
 };
 
 /*

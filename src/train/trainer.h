@@ -20,7 +20,7 @@ struct mlt_trainer {
     struct mlt_teaching *teaching; /* NULL: none */
     struct mlt_optimizer optimizer;
     struct mlt_batch_source source;
-    struct mlt_batch batch; /* room for one batch */
+    struct mlt_batch batch; /* room for one: this rank's rows of it */
 };
 
 struct mlt_step_result {
@@ -31,7 +31,9 @@ struct mlt_step_result {
     double z, gradient_norm, rate;
 };
 
-/* Settings as the passes take them; n_threads is made definite. */
+/* Processes that share the work. */
+int32_t mlt_trainer_ranks(const millet_train_options *options);
+/* Settings as the passes take them, of the rank with most rows; n_threads is made definite. */
 struct mlt_pass_options mlt_trainer_pass_options(const millet_train_options *options);
 
 /* `options` (checked by the caller), `model` and the source must outlive the trainer. On failure too, the
@@ -46,7 +48,8 @@ void mlt_trainer_close(struct mlt_trainer *trainer);
 
 /*
  * Step `step`, which counts from 0. Where no batch of it has a target, nothing is learnt. BAD_FORMAT where
- * the loss or the gradient is not finite: the weights are then as they were before.
+ * the loss or the gradient is not finite: the weights are then as they were before. All ranks have the same
+ * result, and the same error.
  */
 millet_status mlt_trainer_step(struct mlt_trainer *trainer, uint64_t step, struct mlt_step_result *result,
                                millet_error *err);

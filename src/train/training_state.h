@@ -20,7 +20,8 @@ struct mlt_training_state {
 millet_status mlt_training_settings(const millet_train_options *options, struct mlt_text *out,
                                     millet_error *err);
 
-/* Atomic: until the new file is complete on disk, the old one stays. */
+/* Atomic: until the new file is complete on disk, the old one stays. With ranks all of them call this: the
+ * first writes, and the others send it their moments, one tensor at a time. */
 millet_status mlt_training_state_write(const struct mlt_optimizer *optimizer,
                                        const struct mlt_training_state *state, const char *settings,
                                        const char *path, millet_error *err);

@@ -182,6 +182,12 @@ run 0 $MILLET corpus build text.txt -m other.gguf -o .
 mv text.txt.tokens other.tokens
 run 1 $MILLET train m.gguf -f other.tokens -o x.gguf -n 3
 contains err 'another tokenizer'
+if [ -z "${MPI:-}" ]; then # a build without MPI says so, and only the first process does
+    run 1 env OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0 $MILLET train m.gguf $common -o x.gguf -n 3
+    contains err 'MILLET_MPI=ON'
+    run 1 env OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1 $MILLET train m.gguf $common -o x.gguf -n 3
+    [ -s err ] && fail 'the second process spoke'
+fi
 run 0 $MILLET train --chat-template list
 contains out chatml
 run 1 $MILLET train nothing.gguf $common -o x.gguf -n 3
