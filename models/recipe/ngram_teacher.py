@@ -13,8 +13,8 @@ saw its fold in no set.
 
 Reads train/SET.jsonl and dev/SET.jsonl, writes teacher/SET.jsonl, a line an utterance:
     {"prompt", "part": "train" | "dev" | "pool", "intent" (of train and dev), "probabilities": {SET/INTENT: p, ...}}
-`pool` are the other sets' train utterances, which have no label of this set, under this set's token. Probabilities below
-0.001 are left out. Prints the accuracy on dev, and that of cross-fitting on train.
+`pool` are the other sets' train utterances, which have no label of this set, under this set's token. The 16
+largest are written, without those below 0.001. Prints the accuracy on dev, and that of cross-fitting on train.
 
 Needs scipy and scikit-learn (Debian: python3-scipy, python3-sklearn).
 """
@@ -34,7 +34,7 @@ from sklearn.svm import LinearSVC
 from records import CALL, arguments, intent_of, read_jsonl, say, utterance_of, write_jsonl
 
 FOLDS = 5  # the classifier of fold FOLDS saw all of train
-SMALLEST = 0.001
+SMALLEST, MOST = 0.001, 16  # probabilities that are written
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
@@ -164,7 +164,7 @@ def ridge_scores(this, utterances, rows, right, view):
 
 def lines(this, texts, part, labels, probabilities):
     for row, text in enumerate(texts):
-        kept = [i for i in np.argsort(-probabilities[row]) if probabilities[row, i] >= SMALLEST]
+        kept = [i for i in np.argsort(-probabilities[row])[:MOST] if probabilities[row, i] >= SMALLEST]
         made = {"prompt": f"<|{this.name}|> {text}{CALL}", "part": part,
                 "probabilities": {this.classes[i]: round(float(probabilities[row, i]), 4) for i in kept}}
         if labels is not None:
