@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A teacher of intents: for each set two classifiers that look at an utterance in different ways, put together.
+"""A teacher of intents: for each set two classifiers that look at an utterance in different ways, mixed.
 
     n-grams   tf-idf of words (1 and 2) and of characters within words (2 to 5); linear support vector machines, one intent
               against the rest (Fan et al., 2008)
@@ -7,14 +7,14 @@
               Fourier features of it (Rahimi and Recht, 2007), and what the n-gram classifiers of the other sets say; ridge
               regression on indicators of intents, in closed form
 
-The two are put together by logistic regression with one weight for each, that is by a weighted geometric mean of their
-probabilities. What is chosen (the weights, the ridge) is chosen on train by cross-fitting: an utterance belongs to one of five folds by its text alone, in every set, and what is written of it comes from classifiers that
+Scores become probabilities by a temperature, and the two are mixed. What is chosen (temperatures, the mixture, the ridge) is
+chosen on train by cross-fitting: an utterance belongs to one of five folds by its text alone, in every set, and what is written of it comes from classifiers that
 saw its fold in no set.
 
 Reads train/SET.jsonl and dev/SET.jsonl, writes teacher/SET.jsonl, a line an utterance:
     {"prompt", "part": "train" | "dev" | "pool", "intent" (of train and dev), "probabilities": {SET/INTENT: p, ...}}
-`pool` are the other sets' train utterances, which have no label of this set, under this set's token. Probabilities below
-0.001 are left out. Prints the accuracy on dev, and that of cross-fitting on train.
+`pool` are the other sets' train utterances, which have no label of this set, under this set's token. The 16
+largest are written, without those below 0.001. Prints the accuracy on dev, and that of cross-fitting on train.
 
 Needs scipy and scikit-learn (Debian: python3-scipy, python3-sklearn).
 """
@@ -24,7 +24,7 @@ import time
 import zlib
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize_scalar
 from scipy.sparse import hstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -34,7 +34,7 @@ from sklearn.svm import LinearSVC
 from records import CALL, arguments, intent_of, read_jsonl, say, utterance_of, write_jsonl
 
 FOLDS = 5  # the classifier of fold FOLDS saw all of train
-SMALLEST = 0.001
+SMALLEST, MOST = 0.001, 16  # probabilities that are written
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
@@ -48,16 +48,19 @@ def softmax(scores, temperature):
     return scores / scores.sum(axis=1, keepdims=True)
 
 
-def fitted_weights(views, right):
-    """The weights of views' scores in a softmax under which the right columns are likeliest; none is negative."""
-    rows = np.arange(len(right))
+def log_loss(probabilities, right):
+    return -np.mean(np.log(probabilities[np.arange(len(right)), right] + 1e-9))
 
-    def loss(weights):
-        scores = sum(np.exp(weight) * view for weight, view in zip(weights, views))
-        return -np.mean(np.log(softmax(scores, 1)[rows, right] + 1e-9))
 
-    found = minimize(loss, np.full(len(views), np.log(5.0)), method="Nelder-Mead", options={"xatol": 0.02, "fatol": 1e-4})
-    return np.exp(found.x)
+def fitted_temperature(scores, right):
+    """The temperature at which the right columns are likeliest."""
+    found = minimize_scalar(lambda t: log_loss(softmax(scores, np.exp(t)), right), bounds=(-5, 1), method="bounded")
+    return float(np.exp(found.x))
+
+
+def fitted_mixture(one, two, right):
+    """The share of the first of two probabilities at which the right columns are likeliest."""
+    return min(np.arange(0, 1.01, 0.05), key=lambda share: log_loss(share * one + (1 - share) * two, right))
 
 
 class Utterances:
@@ -161,7 +164,7 @@ def ridge_scores(this, utterances, rows, right, view):
 
 def lines(this, texts, part, labels, probabilities):
     for row, text in enumerate(texts):
-        kept = [i for i in np.argsort(-probabilities[row]) if probabilities[row, i] >= SMALLEST]
+        kept = [i for i in np.argsort(-probabilities[row])[:MOST] if probabilities[row, i] >= SMALLEST]
         made = {"prompt": f"<|{this.name}|> {text}{CALL}", "part": part,
                 "probabilities": {this.classes[i]: round(float(probabilities[row, i]), 4) for i in kept}}
         if labels is not None:
@@ -189,12 +192,12 @@ def main():
         dev_rows, dev_right = this.places(utterances, this.dev)
         others = [softmax(first[name], 0.15) for name in first if name != this.name]
         ridge, second = ridge_scores(this, utterances, rows, right, np.hstack([meaning] + others))
-        views = (first[this.name], second)
-        weights = fitted_weights([scores[rows] for scores in views], right)
-        total = softmax(sum(weight * scores for weight, scores in zip(weights, views)), 1)
-        single = [f"{100 * np.mean(scores[dev_rows].argmax(axis=1) == dev_right):.2f}" for scores in views]
+        views = [softmax(scores, fitted_temperature(scores[rows], right)) for scores in (first[this.name], second)]
+        share = fitted_mixture(views[0][rows], views[1][rows], right)
+        total = share * views[0] + (1 - share) * views[1]
+        single = [f"{100 * np.mean(view[dev_rows].argmax(axis=1) == dev_right):.2f}" for view in views]
         accuracy = lambda rows, right: 100 * np.mean(total[rows].argmax(axis=1) == right)
-        print(f"{this.name}: dev {accuracy(dev_rows, dev_right):.2f}%; n-grams {single[0]}, meaning {single[1]}; weights {weights[0]:.1f} {weights[1]:.1f}, ridge {ridge}; "
+        print(f"{this.name}: dev {accuracy(dev_rows, dev_right):.2f}%; n-grams {single[0]}, meaning {single[1]}, share of n-grams {share:.2f}, ridge {ridge}; "
               f"train by cross-fitting {accuracy(rows, right):.2f}%", flush=True)
         if f"{this.name}/oos" in this.classes:
             known = dev_right != this.classes.index(f"{this.name}/oos")
