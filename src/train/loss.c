@@ -64,7 +64,7 @@ millet_status mlt_loss_sums_of_ranks(millet_ranks *ranks, millet_status status, 
                              sums->weight,       (double)sums->n_targets,
                              sums->label_nll,    (double)sums->n_labels,
                              sums->divergence,   sums->soft_weight,
-                             sums->hidden,       (double)sums->n_hidden,
+                             sums->hidden,       sums->hidden_weight,
                              status != MILLET_OK};
     if (!ranks) return status;
     millet_error lost;
@@ -83,7 +83,7 @@ millet_status mlt_loss_sums_of_ranks(millet_ranks *ranks, millet_status status, 
                                    .divergence = values[6],
                                    .soft_weight = values[7],
                                    .hidden = values[8],
-                                   .n_hidden = (uint64_t)values[9]};
+                                   .hidden_weight = values[9]};
     return MILLET_OK;
 }
 
