@@ -130,12 +130,12 @@ once err '-o FILE is missing'
 ls -A | grep -q '\.tmp$' && fail 'a temporary file was left behind'
 
 # Each process keeps its part of the optimiser's state.
-run 0 $MILLET train m.gguf -b 4 -c 32 --memory --json
+run 0 $MILLET train m.gguf -b 4 -c 32 -t 1 --memory --json
 whole=$(json optimizer)
-run 0 $MPIRUN -n 2 $MILLET train m.gguf -b 4 -c 32 --memory --json
+run 0 $MPIRUN -n 2 $MILLET train m.gguf -b 4 -c 32 -t 1 --memory --json
 [ $((2 * $(json optimizer))) -le $((whole + 4096)) ] || fail "two halves of $whole: $(json optimizer)"
 half=$(json total)
-run 0 $MILLET train m.gguf -b 4 -c 32 --memory --ranks 2 --json
+run 0 $MILLET train m.gguf -b 4 -c 32 -t 1 --memory --ranks 2 --json
 equal "$(json total)" "$half" 'memory of one of two processes'
 run 2 $MILLET train m.gguf $common -o x.gguf --ranks 2
 contains err 'mpirun -n 2'
