@@ -55,6 +55,18 @@ static const struct cli_option rows[] = {
      .max = 1 << 30,
      .help = "tokens whose probabilities are kept for each position, and of the others the sum (default 32); "
              "0: all"},
+    {.name = "labels",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &teacher.labels,
+     .help = "what else is known about completions' first tokens: JSONL of {\"prompt\", \"probabilities\": "
+             "{TOKEN: p}}, one more teacher for the records that it has"},
+    {.name = "labels-weight",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &teacher.labels_weight,
+     .max = 1,
+     .help = "its weight beside the teachers' mean (default 0.5)"},
     {.name = "teacher-length",
      .argument = "N",
      .kind = CLI_INT,

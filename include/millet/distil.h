@@ -21,6 +21,11 @@ typedef struct millet_teacher_options {
     const char *const *teachers; /* checkpoints that millet_train could go on with, of any dtype; of several
                                     the mean of their probabilities is taken */
     size_t n_teachers;           /* 1 to 16 */
+    /* What is known from elsewhere about the first tokens of completions, as of classifiers: JSONL, a line a
+     * record, {"prompt": TEXT, "probabilities": {TOKEN: p}}; NULL: nothing. Where a prompt has a line, its
+     * distribution, softened too, has `labels_weight` beside the teachers' mean. */
+    const char *labels;
+    float labels_weight; /* 0 to 1; 0.5 */
     int32_t top_k;     /* most probable tokens whose probabilities are kept, and of the others the sum; 32; 0,
                           or at least the vocabulary: all */
     float temperature; /* that the teachers' logits are divided by; 2 */

@@ -12,8 +12,8 @@ chosen on train by cross-fitting: an utterance belongs to one of five folds by i
 saw its fold in no set.
 
 Reads train/SET.jsonl and dev/SET.jsonl, writes teacher/SET.jsonl, a line an utterance:
-    {"prompt", "part": "train" | "dev" | "pool", "intent" (of train and dev), "probabilities": {SET/INTENT: p, ...}}
-`pool` are the other sets' train utterances, which have no label of this set, under this set's token. The 16
+    {"prompt", "part": "train" | "dev" | "pool", "intent" (of train and dev), "probabilities": {"<|call:SET/INTENT|>": p, ...}}
+as `millet distil --labels` reads it. `pool` are the other sets' train utterances, which have no label of this set, under this set's token. The 16
 largest are written, without those below 0.001. Prints the accuracy on dev, and that of cross-fitting on train.
 
 Needs scipy and scikit-learn (Debian: python3-scipy, python3-sklearn).
@@ -166,7 +166,7 @@ def lines(this, texts, part, labels, probabilities):
     for row, text in enumerate(texts):
         kept = [i for i in np.argsort(-probabilities[row])[:MOST] if probabilities[row, i] >= SMALLEST]
         made = {"prompt": f"<|{this.name}|> {text}{CALL}", "part": part,
-                "probabilities": {this.classes[i]: round(float(probabilities[row, i]), 4) for i in kept}}
+                "probabilities": {f"<|call:{this.classes[i]}|>": round(float(probabilities[row, i]), 4) for i in kept}}
         if labels is not None:
             made["intent"] = labels[row]
         yield made

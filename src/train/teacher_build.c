@@ -2,7 +2,10 @@
 #include "base/clock.h"
 #include "base/part_file.h"
 #include "corpus/batches.h"
+#include "corpus/byte_source.h"
+#include "corpus/permutation.h"
 #include "corpus/token_cache.h"
+#include "train/given_labels.h"
 #include "train/teacher_file.h"
 #include "train/teachers.h"
 
@@ -23,6 +26,7 @@ struct build {
     uint8_t *bits;
     uint64_t *counts;
     struct mlt_teachers teachers;
+    struct mlt_given_labels labels;
     struct mlt_part_file *file;
     struct mlt_batch batch; /* [rows][length] */
     int64_t *positions;     /* [rows * length] those of the batch that have a row in the file */
@@ -34,7 +38,8 @@ struct build {
 
 millet_teacher_options millet_teacher_options_default(void)
 {
-    return (millet_teacher_options){.top_k = 32, .temperature = 2, .length = 256, .rows = 8};
+    return (millet_teacher_options){
+        .labels_weight = 0.5f, .top_k = 32, .temperature = 2, .length = 256, .rows = 8};
 }
 
 static millet_status wrong(millet_error *err, const char *option, const char *what)
@@ -44,6 +49,8 @@ static millet_status wrong(millet_error *err, const char *option, const char *wh
 
 static millet_status check_options(const millet_teacher_options *o, millet_error *err)
 {
+    if (!(o->labels_weight >= 0 && o->labels_weight <= 1))
+        return wrong(err, "labels_weight", "0 to 1 is possible");
     if (o->top_k < 0) return wrong(err, "top_k", "at least 1 token is kept, or 0 for all of the vocabulary");
     if (!(o->temperature >= 0.01f && o->temperature <= 100))
         return wrong(err, "temperature", "0.01 to 100 is possible");
@@ -183,6 +190,21 @@ static millet_status open_file(struct build *b, millet_error *err)
     return save(b, h->n_done, err);
 }
 
+/* The labels are one more teacher: what they say is part of the checksum. */
+static millet_status add_labels(struct build *b, bool estimate, millet_error *err)
+{
+    const millet_teacher_options *o = b->options;
+    struct mlt_source_identity identity;
+    uint32_t weight;
+    memcpy(&weight, &o->labels_weight, sizeof weight);
+    MLT_TRY(mlt_source_checksum(&b->allocator, o->labels, &identity, err));
+    b->header.teachers_checksum =
+        mlt_mix64(b->header.teachers_checksum ^ mlt_mix64((uint64_t)weight << 32 | identity.checksum));
+    if (estimate) return MILLET_OK;
+    return mlt_given_labels_open(&b->allocator, o->labels, b->teachers.models[0]->checkpoint, &b->labels,
+                                 err);
+}
+
 static millet_status open_teachers(struct build *b, bool estimate, millet_error *err)
 {
     const millet_teacher_options *o = b->options;
@@ -200,6 +222,7 @@ static millet_status open_teachers(struct build *b, bool estimate, millet_error 
     mlt_teachers_close(&b->teachers);
     MLT_TRY(mlt_teachers_open(&b->allocator, &options, &b->teachers, err));
     b->header.teachers_checksum = b->teachers.checksum;
+    if (o->labels) MLT_TRY(add_labels(b, estimate, err));
     if (estimate) return MILLET_OK;
     size_t rows = (size_t)b->teachers.chunk_rows;
     b->p = mlt_alloc(&b->allocator, rows * (size_t)b->teachers.wide, sizeof *b->p, err);
@@ -251,6 +274,13 @@ static millet_status run_batch(struct build *b, uint64_t first, int32_t rows, mi
     for (int64_t done = 0; done < n;) {
         int64_t part = MLT_MIN(n - done, b->teachers.chunk_rows);
         MLT_TRY(mlt_teachers_soften(&b->teachers, b->positions + done, part, b->p, NULL, err));
+        for (int64_t i = 0; b->labels.n_labels && i < part; i++) {
+            uint64_t token = mlt_source_token(b->batch.source[b->positions[done + i]]);
+            const struct mlt_given_label *label = mlt_given_labels_find(&b->labels, b->cache, token);
+            if (label)
+                mlt_given_labels_mix(&b->labels, label, b->options->labels_weight, b->options->temperature,
+                                     b->p + i * b->teachers.wide, b->teachers.wide);
+        }
         mlt_for_range(&b->teachers.passes[0]->workers, part, 1, encode_rows, b);
         MLT_TRY(write_rows(b, b->positions + done, part, err));
         done += part;
@@ -327,6 +357,7 @@ static void close_build(struct build *b)
 {
     mlt_part_file_close(&b->file);
     mlt_teachers_close(&b->teachers);
+    mlt_given_labels_close(&b->labels);
     millet_batches_close(&b->batches);
     millet_cache_close(&b->cache);
     mlt_free(&b->allocator, b->bits);

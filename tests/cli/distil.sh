@@ -103,4 +103,10 @@ run 2 $MILLET distil student.gguf $common --top-k -1 -o x.gguf -n 3
 run 2 $MILLET distil student.gguf $common --teacher-length 1 -o x.gguf -n 3
 run 2 $MILLET distil student.gguf $common -n 3
 [ -e x.gguf ] && fail 'a file was left behind'
+# What a classifier knows is one more teacher.
+token=$(printf 'd' | $MILLET tokenize student.gguf | awk 'END { print $2 }')
+sed "s/\"completion\":.*/\"probabilities\":{\"$token\":0.5}}/" pairs.jsonl > labels.jsonl
+run 0 $MILLET distil student.gguf -f pairs.jsonl -b 2 -c 24 -t 1 --teacher teacher.gguf --labels labels.jsonl --labels-weight 0.75 \
+    -o labelled.gguf --restart -n 2
+run 1 $MILLET distil student.gguf -f pairs.jsonl -b 2 -c 24 -t 1 --teacher teacher.gguf --labels missing -o x.gguf --restart -n 2
 finish

@@ -213,6 +213,23 @@ static void add_softened(const char *path, const struct document *d, double temp
     }
 }
 
+/* What is given about the completions of even records: two tokens, in parts that do not sum to 1. */
+static const double given[2] = {0.6, 0.3};
+static int32_t given_ids[2];
+
+static void add_given(const struct document *d, uint64_t index, double *p)
+{
+    if (!teaching.labels || d->prefix == 0 || index % 2) return;
+    double *row = p + (int64_t)(d->prefix - 1) * n_vocab, weight = (double)teaching.labels_weight, sum = 0;
+    double power = 1 / (double)teaching.temperature;
+    for (int32_t v = 0; v < n_vocab; v++)
+        row[v] *= 1 - weight;
+    for (int j = 0; j < 2; j++)
+        sum += pow(given[j] / 0.9, power);
+    for (int j = 0; j < 2; j++)
+        row[given_ids[j]] += weight * pow(given[j] / 0.9, power) / sum;
+}
+
 static void teachers_say(const struct document *d, double *p)
 {
     memset(p, 0, (size_t)(d->n * n_vocab) * sizeof *p);
@@ -246,7 +263,7 @@ static void compare_row(const struct mlt_teacher_file *file, uint64_t row, const
         there[id] = true;
         rest -= p[id];
         sum += q;
-        entropy += q * log(q);
+        entropy += q > 0 ? q * log(q) : 0;
         least = fmin(least, p[id]);
     }
     assert_true(fabs(sum - 1) < 1e-5);
@@ -269,6 +286,7 @@ static void compare_file(int i)
     for (uint64_t index = 0; index < DOCUMENTS; index++) {
         struct document d = read_document(cache, index);
         teachers_say(&d, p);
+        add_given(&d, index, p);
         for (int32_t at = 0; at <= d.n; at++) {
             uint64_t row = mlt_teacher_index_find(&file.index, d.first + (uint64_t)at);
             bool expected = at < d.n && d.target[at];
@@ -296,6 +314,78 @@ static void files_say_what_teachers_say(void **state)
             compare_file(i);
         }
     }
+}
+
+/* A file of labels, last records first; `end` behind the last line. */
+static void write_labels(char *path, const char *end)
+{
+    millet_error err;
+    millet_tokenizer *tokenizer;
+    struct file_bytes bytes = {0};
+    char line[300];
+    must(millet_tokenizer_open(student, NULL, NULL, &tokenizer, &err), &err);
+    const char *texts[2];
+    for (int32_t id = 0, found = 0; found < 2; id++) { /* two letters */
+        size_t length;
+        texts[found] = millet_tokenizer_token(tokenizer, id, &length);
+        if (length != 1 || *texts[found] < 'a' || *texts[found] > 'z') continue;
+        given_ids[found++] = id;
+    }
+    for (int line_number = DOCUMENTS; line_number >= 0; line_number--) {
+        int i = line_number == DOCUMENTS ? 4 : line_number; /* one comes twice */
+        if (i % 2) continue;
+        int n = snprintf(line, sizeof line,
+                         "{\"prompt\": \"abc %d%.*s\", \"probabilities\": {\"%.1s\": %g, \"%.1s\": %g}}\n", i,
+                         i % 11, " abcdefghij", texts[0], given[0], texts[1], given[1]);
+        bytes_put(&bytes, line, (size_t)n);
+    }
+    bytes_put(&bytes, end, strlen(end));
+    millet_tokenizer_close(&tokenizer);
+    strcpy(path, folder_path("labels.jsonl"));
+    file_write(path, &bytes);
+    bytes_free(&bytes);
+}
+
+/* Labels from elsewhere are one more teacher at the ends of the prefixes that they are for. */
+static void labels_are_one_more_teacher(void **state)
+{
+    char labels[512];
+    millet_error err;
+    for (int form = 0; form < 3; form++) {
+        each(state);
+        write_labels(labels, "");
+        teaching.labels = labels;
+        teaching.labels_weight = form == 0 ? 0.5f : form == 1 ? 1 : 0.25f;
+        teaching.temperature = form == 2 ? 1 : 2;
+        teaching.top_k = form == 1 ? 0 : 9;
+        assert_false(teach(1).reused);
+        compare_file(1);
+        assert_true(teach(1).reused);
+        teaching.labels_weight = 0.75f;
+        assert_false(teach(1).reused);
+    }
+    static const struct {
+        const char *end, *says;
+    } wrong[] = {
+        {"{\"prompt\": \"x\"}\n", "line 14"},
+        {"[1]\n", "line 14"},
+        {"{\"prompt\": \"x\", \"probabilities\": {\"no such token\": 1}}\n", "no token"},
+        {"{\"prompt\": \"x\", \"probabilities\": {}}\n", "all 0"},
+        {"{\"prompt\": \"x\", \"probabilities\": {\"a\": 1.5}}\n", "between 0 and 1"},
+        {"{\"prompt\": \"abc 0\", \"probabilities\": {\"a\": 1}}\n", "two lines that differ"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        each(state);
+        write_labels(labels, wrong[i].end);
+        teaching.labels = labels;
+        assert_int_equal(millet_teacher_build(caches[1], outputs[1], &teaching, NULL, &err),
+                         MILLET_BAD_FORMAT);
+        if (!strstr(err.message, wrong[i].says)) fail_msg("%s", err.message);
+    }
+    teaching.labels = "missing.jsonl";
+    assert_int_equal(millet_teacher_build(caches[1], outputs[1], &teaching, NULL, &err), MILLET_NOT_FOUND);
+    teaching.labels_weight = 1.5f;
+    assert_int_equal(millet_teacher_build(caches[1], outputs[1], &teaching, NULL, &err), MILLET_BAD_ARGUMENT);
 }
 
 /* A quantised teacher: the engine's own logits, with float activations as the teacher has them. */
@@ -795,6 +885,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(files_say_what_teachers_say, each),
+        cmocka_unit_test_setup(labels_are_one_more_teacher, each),
         cmocka_unit_test_setup(quantised_teachers_are_the_engines, each),
         cmocka_unit_test_setup(long_documents_are_cut, each),
         cmocka_unit_test_setup(current_files_are_used_again, each),
