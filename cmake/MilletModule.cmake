@@ -1,6 +1,7 @@
 # millet_module(NAME): the room src/NAME as an object library of all its .c files. The instruction set that a kernel file
 # may use follows from its name: *_avx2.c, *_avx512.c, *_avx512vnni.c, *_neon.c, *_dotprod.c, *_i8mm.c; files of another
-# architecture are left out. A level whose init_LEVEL.c exists is announced to the module as MLT_HAVE_LEVEL.
+# architecture are left out. A level whose init_LEVEL.c or ops_LEVEL.c exists is announced to the
+# module as MLT_HAVE_LEVEL.
 function(millet_module name)
   file(GLOB sources CONFIGURE_DEPENDS *.c scalar/*.c)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
@@ -11,8 +12,8 @@ function(millet_module name)
   list(APPEND sources ${isa})
   set(levels)
   foreach(source ${isa})
-    if(source MATCHES "/init_([a-z0-9]+)\\.c$")
-      string(TOUPPER "MLT_HAVE_${CMAKE_MATCH_1}" level)
+    if(source MATCHES "/(init|ops)_([a-z0-9]+)\\.c$")
+      string(TOUPPER "MLT_HAVE_${CMAKE_MATCH_2}" level)
       list(APPEND levels ${level})
     endif()
     if(source MATCHES "_avx2\\.c$")

@@ -13,13 +13,14 @@ static float alpha;
 enum { MOST = sizeof((struct cli_list *)NULL)->items / sizeof(char *) };
 
 static struct {
-    struct cli_list teachers, hidden;
+    struct cli_list teachers, hidden, attention;
     const char *folder;
-    float hidden_weight;
+    float hidden_weight, attention_weight;
+    int attention_heads;
     bool prepare, online;
 } arguments;
 
-static millet_layer_match hidden[MOST];
+static millet_layer_match hidden[MOST], attention[MOST];
 
 static struct {
     const char *paths[2 * MOST]; /* one for each cache of the data, then of the evaluation */
@@ -99,6 +100,28 @@ static const struct cli_option rows[] = {
      .target = &arguments.hidden_weight,
      .max = 1e6,
      .help = "weight of their error (default 1)"},
+    {.name = "attention",
+     .argument = "S:T",
+     .kind = CLI_LIST,
+     .target = &arguments.attention,
+     .help =
+         "also match how queries, keys and values relate in the student's layer S with layer T of the first "
+         "teacher (1: the first layer); several times for more layers; as with --online"},
+    {.name = "attention-weight",
+     .argument = "X",
+     .kind = CLI_FLOAT,
+     .target = &arguments.attention_weight,
+     .max = 1e6,
+     .help = "weight of its divergence (default 1)"},
+    {.name = "attention-heads",
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &arguments.attention_heads,
+     .min = 0,
+     .max = 1 << 20,
+     .help = "heads that both sides' queries, keys and values are cut into; without, the largest number that "
+             "divides "
+             "both sides' key heads"},
     {0},
 };
 
@@ -172,14 +195,26 @@ static int prepare(void)
 
 /* ---- The verb ---- */
 
+static int take_layers(const char *option, const struct cli_list *list, millet_layer_match *matches)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const char *text = list->items[i];
+        int used = 0;
+        if (sscanf(text, "%9d:%9d%n", &matches[i].student, &matches[i].teacher, &used) != 2 || text[used])
+            return cli_usage("--%s %s: two layers are needed, as 2:6", option, text);
+    }
+    return CLI_OK;
+}
+
 static int take_matches(void)
 {
-    for (size_t i = 0; i < arguments.hidden.count; i++) {
-        const char *text = arguments.hidden.items[i];
-        int used = 0;
-        if (sscanf(text, "%9d:%9d%n", &hidden[i].student, &hidden[i].teacher, &used) != 2 || text[used])
-            return cli_usage("--hidden %s: two layers are needed, as 2:6", text);
-    }
+    int code = take_layers("hidden", &arguments.hidden, hidden);
+    if (code == CLI_OK) code = take_layers("attention", &arguments.attention, attention);
+    if (code != CLI_OK) return code;
+    options->distil.attention = attention;
+    options->distil.n_attention = arguments.attention.count;
+    options->distil.attention_weight = arguments.attention_weight;
+    options->distil.attention_heads = arguments.attention_heads;
     options->distil.hidden = hidden;
     options->distil.n_hidden = arguments.hidden.count;
     options->distil.hidden_weight = arguments.hidden_weight;
@@ -201,7 +236,7 @@ static int run(int n_operands, char **operands)
                                             .alpha = alpha,
                                             .temperature = teacher.temperature,
                                             .top_k = teacher.top_k};
-    bool online = arguments.online || arguments.hidden.count;
+    bool online = arguments.online || arguments.hidden.count || arguments.attention.count;
     if (online && arguments.prepare) return cli_usage("--prepare makes files; with --online there are none");
     if (online) {
         options->distil.outputs = NULL;
@@ -224,6 +259,7 @@ static void set_defaults(void)
     teacher.length = 0;
     alpha = options->distil.alpha;
     arguments.hidden_weight = options->distil.hidden_weight;
+    arguments.attention_weight = options->distil.attention_weight;
 }
 
 static const struct cli_option *const groups[] = {
@@ -244,7 +280,8 @@ const struct cli_verb cli_verb_distil = {
         "said before it is made, and the room taken. A run that was stopped goes on where it was.\n\n"
         "Of each position the most probable tokens (--top-k) are kept, and the sum of all others as one "
         "event.\n\n"
-        "With --online, or where hidden states are matched, the teachers run beside the student instead, and "
+        "With --online, or where hidden states or attention are matched, the teachers run beside the student "
+        "instead, and "
         "speak of all tokens; they take their memory, and the time of their pass.\n\n"
         "Teachers are read as training reads models: of any type of weights, into F32. They must have the "
         "student's tokenizer.",

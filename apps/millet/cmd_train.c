@@ -334,6 +334,7 @@ static void add_evaluation(json_t *object, const millet_train_report *r)
         add_finite(object, "evaluation_token_loss", r->evaluation_token_loss);
     add_finite(object, "evaluation_divergence", r->evaluation_divergence);
     add_finite(object, "evaluation_hidden", r->evaluation_hidden);
+    add_finite(object, "evaluation_attention", r->evaluation_attention);
 }
 
 static void log_step(const millet_train_report *r)
@@ -350,6 +351,7 @@ static void log_step(const millet_train_report *r)
     add_finite(line, "tag_loss", r->tag_loss);
     add_finite(line, "divergence", r->divergence);
     add_finite(line, "hidden", r->hidden);
+    add_finite(line, "attention", r->attention);
     add_evaluation(line, r);
     char *text = line ? json_dumps(line, JSON_PRESERVE_ORDER | JSON_COMPACT) : NULL;
     json_decref(line);
@@ -370,11 +372,15 @@ static void show_step(const millet_train_report *r)
     if (!last && follow.shown > 0 && now - follow.shown < pause) return;
     follow.shown = now;
     long left = lround(r->seconds_left);
-    char evaluation[128] = "", divergence[64] = "";
-    if (isfinite(r->hidden))
-        snprintf(divergence, sizeof divergence, "  divergence %.4f  hidden %.4f", r->divergence, r->hidden);
-    else if (isfinite(r->divergence))
-        snprintf(divergence, sizeof divergence, "  divergence %.4f", r->divergence);
+    char evaluation[128] = "", divergence[96] = "";
+    const struct {
+        const char *name;
+        double value;
+    } shown[] = {{"divergence", r->divergence}, {"hidden", r->hidden}, {"attention", r->attention}};
+    for (size_t i = 0, used = 0; i < sizeof shown / sizeof *shown; i++)
+        if (isfinite(shown[i].value))
+            used += (size_t)snprintf(divergence + used, sizeof divergence - used, "  %s %.4f", shown[i].name,
+                                     shown[i].value);
     if (isfinite(r->evaluation_divergence))
         snprintf(evaluation, sizeof evaluation, "  evaluation %.4f, divergence %.4f", r->evaluation_loss,
                  r->evaluation_divergence);
@@ -488,6 +494,7 @@ static int print_result(const millet_train_report *r)
                       "tokens_per_second", r->tokens_per_second);
         add_finite(result, "divergence", r->divergence);
         add_finite(result, "hidden", r->hidden);
+        add_finite(result, "attention", r->attention);
         add_evaluation(result, r);
         return cli_print_json(result);
     }

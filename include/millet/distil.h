@@ -93,6 +93,12 @@ typedef struct millet_layer_match {
  * student's to the teacher's; its squared error in parts of the teacher's square, averaged over the matches
  * (the part of the teacher's state that the student cannot tell), is added `hidden_weight` times to the loss
  * of each position that has a target.
+ *
+ * And attention: how queries relate to queries, keys to keys and values to values among the positions of a
+ * document, as softmaxes over what a position sees of their products (MiniLMv2: Wang et al., 2021). Both
+ * sides' values are cut into as many heads, so that widths and heads may differ. The mean over matches, kinds
+ * and heads of the divergence from the teacher's relations is added `attention_weight` times to the loss of
+ * each position that has a target.
  */
 typedef struct millet_distillation {
     /* Files of millet_teacher_build, one for each of `data` and then of `evaluation_data`; NULL: none. */
@@ -101,11 +107,15 @@ typedef struct millet_distillation {
      * and the time of their pass at every step. */
     const char *const *teachers;
     size_t n_teachers;
-    const millet_layer_match *hidden; /* of the first teacher; NULL: none */
-    size_t n_hidden;                  /* 0 to 64 */
-    float hidden_weight;              /* 0 to 1e6; 1 */
-    float alpha;                      /* 0 to 1; 0.9 */
-    float temperature;                /* 0.01 to 100, that of the files; 2 */
+    const millet_layer_match *hidden;    /* of the first teacher; NULL: none */
+    size_t n_hidden;                     /* 0 to 64 */
+    float hidden_weight;                 /* 0 to 1e6; 1 */
+    const millet_layer_match *attention; /* of the first teacher, layers from 1 on; NULL: none */
+    size_t n_attention;                  /* 0 to 64 */
+    float attention_weight;              /* 0 to 1e6; 1 */
+    int32_t attention_heads;             /* 0: the largest number that divides both sides' key heads */
+    float alpha;                         /* 0 to 1; 0.9 */
+    float temperature;                   /* 0.01 to 100, that of the files; 2 */
     int32_t top_k; /* that the files have, or will have; read by millet_train_estimate alone */
 } millet_distillation;
 

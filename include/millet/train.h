@@ -48,6 +48,7 @@ typedef struct millet_train_report {
     double loss;
     double tag_loss;   /* the mean over the step's labels alone; NAN where it had none */
     double divergence; /* mean of the teacher's softened distribution from the student's; NAN without one */
+    double attention;  /* mean divergence of the matched attention from the teacher's; NAN without any */
     double hidden; /* mean error of the matched hidden states, in parts of the teacher's; NAN without any */
     double z;      /* mean squared logarithm of the softmax's denominator, weighted as the loss */
     double gradient_norm; /* before clipping */
@@ -58,6 +59,7 @@ typedef struct millet_train_report {
     double evaluation_tag_loss, evaluation_token_loss; /* of its labels, and of its next tokens, apart; NAN
                                                           where it has none or was not measured */
     double evaluation_hidden;                          /* the same of the hidden states' error */
+    double evaluation_attention;                       /* and of the attention's divergence */
     double evaluation_divergence; /* the same of the divergence; NAN also where the files have none */
     bool saved;                   /* the state was written after this step */
 } millet_train_report;

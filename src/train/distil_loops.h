@@ -127,4 +127,42 @@ static double soften(const struct mlt_cross_entropy *s, mlt_real temperature, ml
     return along - log_sum;
 }
 
+/* ---- Relations ---- */
+
+/* scores[j - from] = a_i . a_j, from <= j < to. */
+static void relation_scores(const mlt_real *a, int64_t ld, int64_t size, int64_t i, int64_t from, int64_t to,
+                            mlt_real *scores)
+{
+    for (int64_t j = from; j < to; j++)
+        scores[j - from] = dot(a + i * ld, a + j * ld, size);
+}
+
+static double relate(const struct mlt_relation *s)
+{
+    const struct mlt_attention mine = {.scale = 1 / REAL(sqrt((double)s->size))};
+    const struct mlt_attention theirs = {.scale = 1 / REAL(sqrt((double)s->their_size))};
+    mlt_real *x = s->scratch, *y = x + s->length, *p = y + s->length;
+    double sum = 0;
+    for (int64_t i = 0; i < s->length; i++) {
+        int64_t from = s->first[i], n = s->last[i] + 1 - from;
+        if (s->weight[i] == 0) continue;
+        relation_scores(s->a, s->ld, s->size, i, from, from + n, x);
+        relation_scores(s->theirs, s->their_ld, s->their_size, i, from, from + n, y);
+        memcpy(p, y, (size_t)n * sizeof *p);
+        double log_sums = -(double)softmax_row(&theirs, p, n), along = 0;
+        for (int64_t j = 0; j < n; j++)
+            along += (double)p[j] * ((double)(y[j] * theirs.scale) - (double)(x[j] * mine.scale));
+        log_sums += (double)softmax_row(&mine, x, n);
+        sum += (double)s->weight[i] * (along + log_sums);
+        if (!s->da) continue;
+        mlt_real scale = s->grad_scale * s->weight[i] * mine.scale;
+        for (int64_t j = 0; j < n; j++) { /* of i itself twice: it stands on both sides */
+            mlt_real d = (x[j] - p[j]) * scale;
+            add_scaled(s->da + i * s->ld, s->a + (from + j) * s->ld, d, 0, s->size);
+            add_scaled(s->da + (from + j) * s->ld, s->a + i * s->ld, d, 0, s->size);
+        }
+    }
+    return sum;
+}
+
 #endif

@@ -53,18 +53,21 @@ void mlt_loss_sums_add(struct mlt_loss_sums *all, const struct mlt_loss_sums *su
     all->soft_weight += sums->soft_weight;
     all->hidden += sums->hidden;
     all->hidden_weight += sums->hidden_weight;
+    all->relations += sums->relations;
+    all->relation_weight += sums->relation_weight;
 }
 
 millet_status mlt_loss_sums_of_ranks(millet_ranks *ranks, millet_status status, struct mlt_loss_sums *sums,
                                      millet_error *err)
 {
-    enum { FIELDS = 11, FAILED = FIELDS - 1 };
+    enum { FIELDS = 13, FAILED = FIELDS - 1 };
     /* Counts are exact in a double. */
     double values[FIELDS] = {sums->nll,          sums->z,
                              sums->weight,       (double)sums->n_targets,
                              sums->label_nll,    (double)sums->n_labels,
                              sums->divergence,   sums->soft_weight,
                              sums->hidden,       sums->hidden_weight,
+                             sums->relations,    sums->relation_weight,
                              status != MILLET_OK};
     if (!ranks) return status;
     millet_error lost;
@@ -83,7 +86,9 @@ millet_status mlt_loss_sums_of_ranks(millet_ranks *ranks, millet_status status, 
                                    .divergence = values[6],
                                    .soft_weight = values[7],
                                    .hidden = values[8],
-                                   .hidden_weight = values[9]};
+                                   .hidden_weight = values[9],
+                                   .relations = values[10],
+                                   .relation_weight = values[11]};
     return MILLET_OK;
 }
 

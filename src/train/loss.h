@@ -23,6 +23,8 @@ struct mlt_loss_sums {
     double soft_weight;   /* of those */
     double hidden;        /* weighted: errors of the matched hidden states, in parts of the teacher's */
     double hidden_weight; /* of their positions */
+    double relations;     /* weighted: divergences of the matched attention, means over heads */
+    double relation_weight;
 };
 
 /* *sums becomes the sum over all ranks, unless `status` (each rank's own) is a failure on one of them: then

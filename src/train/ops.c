@@ -22,8 +22,10 @@ const struct mlt_ops *mlt_ops_default(void)
 {
     unsigned cpu = mlt_kernels_default()->cpu;
     (void)cpu;
-#if defined(__x86_64__)
+#if defined(MLT_HAVE_AVX512)
     if (cpu & MLT_CPU_AVX512) return &mlt_ops_avx512;
+#endif
+#if defined(MLT_HAVE_AVX2)
     if (cpu & MLT_CPU_AVX2) return &mlt_ops_avx2;
 #endif
     return &mlt_ops_scalar;

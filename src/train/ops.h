@@ -141,6 +141,21 @@ struct mlt_distillation {
     mlt_real alpha, temperature;
 };
 
+/*
+ * How the positions of a sequence relate in one head of queries, keys or values: the softmax over j of
+ * a_i . a_j / sqrt(size), for the j that i sees (first[i] to last[i]), and the divergence of the student's
+ * from the teacher's, whose heads may be of another size (MiniLMv2: Wang et al., 2021).
+ */
+struct mlt_relation {
+    int64_t length, size, ld, their_size, their_ld;
+    const int32_t *first, *last; /* [length] */
+    const mlt_real *weight;      /* [length] what position i counts; 0: it is not compared */
+    const mlt_real *a, *theirs; /* [length][ld] and [length][their_ld], of which the head's values are read */
+    mlt_real grad_scale;
+    mlt_real *da;      /* += grad_scale times the gradient, as a; NULL: none is wanted */
+    mlt_real *scratch; /* [3 * length] */
+};
+
 /* ---- Optimiser ---- */
 
 /* AdamW (Loshchilov and Hutter, 2019) on `count` values; gradients are multiplied by grad_scale first. */
@@ -182,6 +197,8 @@ struct mlt_ops {
      * changed. Returns the sum of p ln p. */
     double (*soften)(const struct mlt_cross_entropy *how, mlt_real temperature, mlt_real weight,
                      mlt_real *logits, mlt_real *out);
+    /* The weighted sum of the positions' divergences. */
+    double (*relate)(const struct mlt_relation *relation);
     /* y += scale * x */
     void (*add_scaled)(mlt_real *y, const mlt_real *x, mlt_real scale, int64_t begin, int64_t end);
     /* dbias[column] += sum over rows of dy[row][column], columns [begin, end) of n */

@@ -517,8 +517,6 @@ static struct mlt_row_loss cross_entropy(const struct mlt_cross_entropy *s, mlt_
     return loss;
 }
 
-#include "train/distil_loops.h"
-
 /* ---- Sums ---- */
 
 static void add_scaled(mlt_real *y, const mlt_real *x, mlt_real scale, int64_t begin, int64_t end)
@@ -548,6 +546,8 @@ static double square_sum(const mlt_real *x, int64_t n)
     }
     return sum;
 }
+
+#include "train/distil_loops.h"
 
 /* ---- Optimiser ---- */
 
@@ -579,7 +579,7 @@ static void adamw(const struct mlt_adamw *s, mlt_real *weight, const mlt_real *g
     .mr = MR, .nr = NR, .pack_right = pack_right, .multiply = multiply, .norm = norm, .norm_dx = norm_dx,    \
     .norm_dweight = norm_dweight, .rotate = rotate, .attention = attention,                                  \
     .attention_backward = attention_backward, .gate = gate, .gate_backward = gate_backward,                  \
-    .cross_entropy = cross_entropy, .distil = distil, .soften = soften, .add_scaled = add_scaled,            \
-    .add_rows = add_rows, .square_sum = square_sum, .adamw = adamw
+    .cross_entropy = cross_entropy, .distil = distil, .soften = soften, .relate = relate,                    \
+    .add_scaled = add_scaled, .add_rows = add_rows, .square_sum = square_sum, .adamw = adamw
 
 #endif

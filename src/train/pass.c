@@ -464,6 +464,18 @@ static void copy_stream(struct mlt_pass *pass, int32_t n, const float *stream)
                (size_t)(pass->tokens * pass->model->config.n_embd) * sizeof *stream);
 }
 
+static void copy_projections(struct mlt_pass *pass, int32_t layer)
+{
+    if (!pass->projections || !pass->projections[layer].q) return;
+    const struct mlt_config *c = &pass->model->config;
+    const struct mlt_kept *k = &pass->state->kept[layer];
+    struct mlt_projections to = pass->projections[layer];
+    size_t heads = (size_t)pass->tokens * sizeof(float);
+    memcpy(to.q, k->q, heads * (size_t)(c->n_heads * c->head_size));
+    memcpy(to.k, k->k, heads * (size_t)(c->n_kv_heads * c->head_size));
+    memcpy(to.v, k->v, heads * (size_t)(c->n_kv_heads * c->value_size));
+}
+
 millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *batch, millet_error *err)
 {
     const struct mlt_trainable *t = pass->model;
@@ -479,6 +491,7 @@ millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *ba
         if (o) o->before(o->context, pass, layer);
         mlt_pass_layer(pass, batch, layer, out);
         copy_stream(pass, layer + 1, out);
+        copy_projections(pass, layer);
         if (o) o->after(o->context, pass, layer, out);
     }
     struct mlt_norm norm =

@@ -39,6 +39,12 @@ struct mlt_pass_observer {
     void (*after)(void *context, struct mlt_pass *pass, int32_t layer, const float *out);
 };
 
+/* Queries, keys and values of a layer as attention reads them: [tokens][n_heads * head_size],
+ * [tokens][n_kv_heads * head_size], [tokens][n_kv_heads * value_size]. q NULL: not wanted. */
+struct mlt_projections {
+    float *q, *k, *v;
+};
+
 struct mlt_pass {
     struct mlt_trainable *model;
     const struct mlt_pass_observer *observer; /* NULL: nobody watches */
@@ -57,6 +63,9 @@ struct mlt_pass {
      * for an n: not wanted. */
     float **streams;         /* [tokens][n_embd] forward writes a copy there */
     const float **d_streams; /* [tokens][n_embd] backward adds this to the gradient */
+    /* The same of a layer's attention, [n_layers]; NULL: not wanted. */
+    const struct mlt_projections *projections;   /* forward writes copies there */
+    const struct mlt_projections *d_projections; /* backward adds these to the gradients */
     /* Called on the way back where the gradients of a layer are complete: n_layers for what comes after the
      * layers, -1 for the embeddings (and an output matrix tied to them). NULL: nobody is. */
     void (*layer_done)(void *context, int32_t layer);
@@ -72,11 +81,11 @@ millet_status mlt_pass_open(const millet_allocator *allocator, struct mlt_traina
                             const struct mlt_pass_options *options, struct mlt_pass **out, millet_error *err);
 void mlt_pass_close(struct mlt_pass **pass);
 
-/* BAD_ARGUMENT where the batch is larger than asked for at opening, or has tokens or ranges outside the
- * model's. */
 /* The residual stream behind layer n after a forward pass, where the pass has a way back. */
 const float *mlt_pass_stream(const struct mlt_pass *pass, int32_t n);
 
+/* BAD_ARGUMENT where the batch is larger than asked for at opening, or has tokens or ranges outside the
+ * model's. */
 millet_status mlt_pass_forward(struct mlt_pass *pass, const struct mlt_batch *batch, millet_error *err);
 void mlt_pass_backward(struct mlt_pass *pass, const struct mlt_batch *batch);
 

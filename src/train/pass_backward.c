@@ -84,6 +84,17 @@ static void place_backward(struct mlt_pass *pass, int32_t layer, struct mlt_slic
     mlt_pass_norm_backward(pass, &norm, pass->tokens * heads);
 }
 
+/* What losses say about a layer's queries, keys and values. */
+static void add_projections(struct mlt_pass *pass, int32_t layer, const struct mlt_attention *attention)
+{
+    if (!pass->d_projections || !pass->d_projections[layer].q) return;
+    const struct mlt_config *c = &pass->model->config;
+    struct mlt_projections d = pass->d_projections[layer];
+    mlt_pass_add(pass, attention->dq, d.q, 1, pass->tokens * c->n_heads * c->head_size);
+    mlt_pass_add(pass, attention->dk, d.k, 1, pass->tokens * c->n_kv_heads * c->head_size);
+    mlt_pass_add(pass, attention->dv, d.v, 1, pass->tokens * c->n_kv_heads * c->value_size);
+}
+
 static void attention_backward(struct mlt_pass *pass, const struct mlt_batch *batch, int32_t layer)
 {
     const struct mlt_config *c = &pass->model->config;
@@ -100,6 +111,7 @@ static void attention_backward(struct mlt_pass *pass, const struct mlt_batch *ba
     attention.dk = attention.dq + tokens * c->n_heads * c->head_size;
     attention.dv = attention.dk + tokens * c->n_kv_heads * c->head_size;
     mlt_pass_attention(pass, batch, &attention, true);
+    add_projections(pass, layer, &attention);
     place_backward(pass, layer, l->q_norm, k->q_raw, k->q_stat, c->n_heads, attention.dq);
     place_backward(pass, layer, l->k_norm, k->k_raw, k->k_stat, c->n_kv_heads, attention.dk);
     if (!c->parallel_block) mlt_pass_attention_input(pass, layer);

@@ -27,6 +27,8 @@ millet_status mlt_teaching_check(const millet_train_options *o, millet_error *er
     const millet_distillation *d = &o->distil;
     if (d->n_hidden && !d->n_teachers)
         return wrong(err, "hidden", "hidden states need a teacher that runs beside the student");
+    if (d->n_attention && !d->n_teachers)
+        return wrong(err, "attention", "attention is matched with a teacher that runs beside the student");
     if (!is_wanted(d)) return MILLET_OK;
     if (d->outputs && d->n_teachers)
         return wrong(err, "teachers", "teachers speak from files or run beside the student, not both");
@@ -40,6 +42,13 @@ millet_status mlt_teaching_check(const millet_train_options *o, millet_error *er
         return wrong(err, "hidden", "0 to 64 matches of layers are possible");
     if (!(d->hidden_weight >= 0 && d->hidden_weight <= 1e6f))
         return wrong(err, "hidden_weight", "0 to 1000000 is possible");
+    if (d->n_attention > MOST_MATCHES || (d->n_attention && !d->attention))
+        return wrong(err, "attention", "0 to 64 matches of layers are possible");
+    if (!(d->attention_weight >= 0 && d->attention_weight <= 1e6f))
+        return wrong(err, "attention_weight", "0 to 1000000 is possible");
+    if (d->attention_heads < 0)
+        return wrong(err, "attention_heads",
+                     "at least 1 head is needed, or 0 for as many as key heads allow");
     return MILLET_OK;
 }
 
@@ -203,7 +212,8 @@ millet_status mlt_teaching_open(struct mlt_teaching *t, const struct mlt_trainin
     if (t->options->distil.outputs) return open_files(t, data, err);
     if (!t->teachers.n) return MILLET_OK;
     MLT_TRY(open_online(t, err));
-    return mlt_match_open(t, student, err);
+    MLT_TRY(mlt_match_open(t, student, err));
+    return mlt_relations_open(t, student, err);
 }
 
 void mlt_teaching_close(struct mlt_teaching *t)
@@ -212,6 +222,7 @@ void mlt_teaching_close(struct mlt_teaching *t)
     for (size_t i = 0; i < t->n_files; i++)
         mlt_teacher_file_close(&t->files[i]);
     mlt_match_close(t);
+    mlt_relations_close(t);
     mlt_teachers_close(&t->teachers);
     mlt_free(&t->allocator, t->files);
     mlt_free(&t->allocator, t->entropy);
@@ -234,7 +245,7 @@ millet_status mlt_teaching_bytes(const struct mlt_teaching *t, const struct mlt_
         uint64_t width = (uint64_t)MLT_MAX(t->teachers.wide, n_vocab);
         *bytes += (uint64_t)t->teachers.chunk_rows *
                   (width * sizeof(float) + sizeof(double) + sizeof(struct mlt_soft_target));
-        *bytes += mlt_match_bytes(t, student);
+        *bytes += mlt_match_bytes(t, student) + mlt_relations_bytes(t, student);
     } else if (o->distil.outputs) {
         bool all = k == 0 || k >= n_vocab;
         int64_t width = all ? n_vocab : k, rows = chunk_rows(width, tokens);
@@ -260,5 +271,11 @@ millet_status mlt_teaching_describe(const struct mlt_teaching *t, struct mlt_tex
         MLT_TRY(mlt_text_printf(out, err, "hidden %zu=%d:%d\n", i + 1, d->hidden[i].student,
                                 d->hidden[i].teacher));
     if (d->n_hidden) MLT_TRY(mlt_text_printf(out, err, "hidden_weight=%a\n", (double)d->hidden_weight));
+    for (size_t i = 0; i < d->n_attention; i++)
+        MLT_TRY(mlt_text_printf(out, err, "attention %zu=%d:%d\n", i + 1, d->attention[i].student,
+                                d->attention[i].teacher));
+    if (d->n_attention)
+        MLT_TRY(mlt_text_printf(out, err, "attention_weight=%a\nattention_heads=%d\n",
+                                (double)d->attention_weight, t->relations.heads));
     return MILLET_OK;
 }

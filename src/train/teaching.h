@@ -6,6 +6,7 @@
  *     mlt_teaching_begin     each batch: teachers that run beside the student see it
  *     labels                 for the loss of logits (loss.h)
  *     mlt_teaching_match     after it: hidden states
+ *     mlt_teaching_relate    and attention
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -16,6 +17,16 @@
 #include "train/teacher_file.h"
 #include "train/teachers.h"
 #include "train/training_data.h"
+
+/* Queries, keys and values that are matched, by layer; what is not wanted is NULL. */
+struct mlt_relations {
+    int32_t heads; /* that both sides' values are cut into */
+    int32_t n_mine, n_theirs;
+    struct mlt_projections *mine, *d_mine; /* [n_mine] the student's, and their gradients */
+    struct mlt_projections *theirs;        /* [n_theirs] */
+    float *weight;                         /* [tokens of a batch] what a position counts */
+    double *sums;                          /* of each row, kind and head */
+};
 
 struct mlt_teaching {
     millet_allocator allocator;
@@ -45,6 +56,8 @@ struct mlt_teaching {
     float *mapped;           /* [match_rows][teacher's width] */
     double *errors;          /* [match_rows] */
     int64_t *positions;      /* [match_rows] */
+
+    struct mlt_relations relations;
 };
 
 /* The options' numbers. BAD_ARGUMENT names the option. */
@@ -72,6 +85,9 @@ millet_status mlt_teaching_begin(struct mlt_teaching *teaching, const struct mlt
 /* Adds to *sums; with `backward` sets what the pass reads of d_streams, and adds to the maps' gradients. */
 void mlt_teaching_match(struct mlt_teaching *teaching, struct mlt_pass *pass, const struct mlt_batch *batch,
                         bool backward, float scale, struct mlt_loss_sums *sums);
+/* The same for attention; with `backward` sets what the pass reads of d_projections. */
+void mlt_teaching_relate(struct mlt_teaching *teaching, struct mlt_pass *pass, const struct mlt_batch *batch,
+                         bool backward, float scale, struct mlt_loss_sums *sums);
 
 /* teaching_match.c, for mlt_teaching_start, _open and _bytes. */
 millet_status mlt_match_make_maps(struct mlt_teaching *teaching, const struct mlt_checkpoint *student,
@@ -80,5 +96,12 @@ millet_status mlt_match_open(struct mlt_teaching *teaching, const struct mlt_tra
                              millet_error *err);
 void mlt_match_close(struct mlt_teaching *teaching);
 uint64_t mlt_match_bytes(const struct mlt_teaching *teaching, const struct mlt_trainable *student);
+
+/* teaching_relations.c, for mlt_teaching_open and _bytes. BAD_ARGUMENT: a layer that is not there, heads that
+ * do not divide the widths. */
+millet_status mlt_relations_open(struct mlt_teaching *teaching, const struct mlt_trainable *student,
+                                 millet_error *err);
+void mlt_relations_close(struct mlt_teaching *teaching);
+uint64_t mlt_relations_bytes(const struct mlt_teaching *teaching, const struct mlt_trainable *student);
 
 #endif

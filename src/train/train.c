@@ -31,7 +31,7 @@ millet_train_options millet_train_options_default(void)
         .momentum = 0.95f,
         .clip = 1,
         .tag_weight = 1,
-        .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32, .hidden_weight = 1},
+        .distil = {.alpha = 0.9f, .temperature = 2, .top_k = 32, .hidden_weight = 1, .attention_weight = 1},
         .seed = 1};
 }
 
@@ -358,6 +358,7 @@ static millet_status train_step(struct run *r, millet_error *err)
     r->report.tag_loss = result.label_loss;
     r->report.divergence = result.divergence;
     r->report.hidden = result.hidden;
+    r->report.attention = result.attention;
     r->report.z = result.z;
     r->report.gradient_norm = result.gradient_norm;
     r->report.rate = result.rate;
@@ -402,6 +403,8 @@ static millet_status evaluate(struct run *r, millet_error *err)
     report->evaluation_token_loss = n_next ? next_nll / (double)n_next : (double)NAN;
     report->evaluation_divergence = sums.soft_weight > 0 ? sums.divergence / sums.soft_weight : (double)NAN;
     report->evaluation_hidden = sums.hidden_weight > 0 ? sums.hidden / sums.hidden_weight : (double)NAN;
+    report->evaluation_attention =
+        sums.relation_weight > 0 ? sums.relations / sums.relation_weight : (double)NAN;
     return MILLET_OK;
 }
 
@@ -439,7 +442,8 @@ static void fill_report(struct run *r)
 static void forget_evaluation(struct run *r)
 {
     millet_train_report *report = &r->report;
-    report->evaluation_loss = report->evaluation_divergence = report->evaluation_hidden = (double)NAN;
+    report->evaluation_loss = report->evaluation_divergence = report->evaluation_hidden =
+        report->evaluation_attention = (double)NAN;
     report->evaluation_tag_loss = report->evaluation_token_loss = (double)NAN;
 }
 
@@ -468,8 +472,8 @@ static millet_status train(struct run *r, millet_error *err)
     const millet_train_options *o = &r->options;
     r->started = mlt_clock_seconds();
     r->first_step = r->state.step;
-    r->report.loss = r->report.tag_loss = r->report.divergence = r->report.hidden = r->report.z =
-        (double)NAN; /* where all is done already */
+    r->report.loss = r->report.tag_loss = r->report.divergence = r->report.hidden = r->report.attention =
+        r->report.z = (double)NAN; /* where all is done already */
     forget_evaluation(r);
     fill_report(r);
     while (r->state.step < o->steps) {

@@ -63,6 +63,8 @@ millet_status mlt_trainer_teach(struct mlt_trainer *t, struct mlt_teaching *teac
     MLT_TRY(mlt_cross_entropy_teach(&t->loss, &teaching->labels, &mix, err));
     t->teaching = teaching;
     t->pass->d_streams = teaching->d_streams;
+    t->pass->projections = teaching->relations.mine;
+    t->pass->d_projections = teaching->relations.d_mine;
     if (!teaching->files) return MILLET_OK; /* no need to know where positions come from */
     size_t tokens = (size_t)o->rows * (size_t)o->length;
     t->batch.source = mlt_alloc(&t->allocator, tokens, sizeof *t->batch.source, err);
@@ -94,7 +96,9 @@ static millet_status run_losses(struct mlt_trainer *t, const struct mlt_batch *b
     if (t->teaching) MLT_TRY(mlt_teaching_begin(t->teaching, batch, err));
     MLT_TRY(mlt_pass_forward(t->pass, batch, err));
     MLT_TRY(t->loss.run(t->loss.context, t->pass, batch, backward, scale, sums, err));
-    if (t->teaching) mlt_teaching_match(t->teaching, t->pass, batch, backward, scale, sums);
+    if (!t->teaching) return MILLET_OK;
+    mlt_teaching_match(t->teaching, t->pass, batch, backward, scale, sums);
+    mlt_teaching_relate(t->teaching, t->pass, batch, backward, scale, sums);
     return MILLET_OK;
 }
 
@@ -151,7 +155,7 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     result->rate = mlt_learning_rate(o, step);
     result->label_loss = all.n_labels ? all.label_nll / (double)all.n_labels : (double)NAN;
     if (!(all.weight > 0)) { /* rows of nothing but a long prompt, say */
-        result->loss = result->z = result->divergence = result->hidden = (double)NAN;
+        result->loss = result->z = result->divergence = result->hidden = result->attention = (double)NAN;
         result->gradient_norm = 0;
         return MILLET_OK;
     }
@@ -161,6 +165,7 @@ millet_status mlt_trainer_step(struct mlt_trainer *t, uint64_t step, struct mlt_
     if (all.soft_weight > 0 && !isfinite(result->divergence))
         return not_finite("the divergence", step, result->divergence, err);
     result->hidden = all.hidden_weight > 0 ? all.hidden / all.hidden_weight : (double)NAN;
+    result->attention = all.relation_weight > 0 ? all.relations / all.relation_weight : (double)NAN;
     if (!isfinite(result->loss)) return not_finite("the loss", step, result->loss, err);
     last_way_back(t);
     /* Gradients were summed; now that the targets of all batches are counted, they become means. */

@@ -28,6 +28,7 @@ struct mlt_step_result {
     double label_loss; /* mean over the labels alone */
     double divergence; /* from the teacher; NAN where there is none */
     double hidden;     /* error of the matched states; NAN where there are none */
+    double attention;  /* divergence of the matched attention; NAN where there is none */
     double z, gradient_norm, rate;
 };
 

@@ -64,7 +64,7 @@ run 0 $MILLET distil --new shape.json --tokenizer teacher.gguf $common --eval-da
 json evaluation_divergence > /dev/null || fail 'no divergence of the evaluation'
 run 0 $MILLET run c.gguf -p abc -n 4
 
-# Teachers beside the student, and hidden states.
+# Teachers beside the student, hidden states and attention.
 run 0 $MILLET distil student.gguf $common --online -o e.gguf -n 3
 contains err 'divergence'
 [ -e e.teacher ] && fail 'a file although --online'
@@ -81,6 +81,11 @@ contains err 'layer 3 of the student'
 run 2 $MILLET distil student.gguf $common --hidden 3 -o x.gguf -n 3
 run 2 $MILLET distil student.gguf $common --hidden 1:2x -o x.gguf -n 3
 run 2 $MILLET distil student.gguf $common --online --prepare -o x.gguf
+run 0 $MILLET distil student.gguf $common --attention 1:2 --attention-heads 2 -o g.gguf -n 3 --json
+json attention > /dev/null || fail 'no divergence of attention'
+run 1 $MILLET distil student.gguf $common --attention 0:1 -o x.gguf -n 3
+contains err 'layer 0 of the student'
+run 2 $MILLET distil student.gguf $common --attention 1 -o x.gguf -n 3
 
 # A damaged file is made again, what is no such file too.
 printf 'x' | dd of=text.txt.teacher bs=1 seek=400 conv=notrunc 2> /dev/null

@@ -292,7 +292,7 @@ static void two_at_a_time(void **state)
     teach();
 }
 
-/* No files, and hidden states. */
+/* No files, and hidden states and attention. */
 static void beside_the_student(void)
 {
     static const millet_layer_match matches[] = {{0, 1}, {1, 1}};
@@ -301,6 +301,8 @@ static void beside_the_student(void)
     options.distil.n_teachers = 1;
     options.distil.hidden = matches;
     options.distil.n_hidden = 2;
+    options.distil.attention = matches + 1;
+    options.distil.n_attention = 1;
 }
 
 static void a_student_is_killed(void **state)

@@ -858,6 +858,29 @@ static void hidden_states_come_nearer(void **state)
     learn(0.5f, 60);
 }
 
+/* Matched attention comes nearer too; it is a setting, and nothing of it is in a file. */
+static void attention_comes_nearer(void **state)
+{
+    (void)state;
+    static const millet_layer_match matches[] = {{1, 3}};
+    options.holdout = 4;
+    options.distil.outputs = NULL;
+    options.distil.teachers = one_teacher();
+    options.distil.n_teachers = 1;
+    options.distil.attention = matches;
+    options.distil.n_attention = 1;
+    millet_train_report before = learn(0.5f, 1), after = learn(0.5f, 60);
+    assert_true(isnan(after.hidden));
+    assert_true(after.attention < 0.7 * before.attention);
+    assert_true(after.evaluation_attention < 0.7 * before.evaluation_attention);
+    options.restart = false;
+    options.resume = true;
+    options.distil.attention_weight = 2;
+    expect_refusal("attention_weight=");
+    options.distil.attention_weight = 1;
+    learn(0.5f, 60);
+}
+
 /* A state goes on with its own teacher and mixture only. */
 static void settings_are_compared(void **state)
 {
@@ -899,6 +922,7 @@ int main(void)
         cmocka_unit_test_setup(a_mixture_of_both, each),
         cmocka_unit_test_setup(beside_the_student, each),
         cmocka_unit_test_setup(hidden_states_come_nearer, each),
+        cmocka_unit_test_setup(attention_comes_nearer, each),
         cmocka_unit_test_setup(settings_are_compared, each),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,7 +1,7 @@
 /*
  * Teachers that run beside the student: the same divergence as from a file of all tokens; matched hidden
- * states, by definition; and the gradient of all losses together, each parameter along its own direction,
- * against differences.
+ * states and attention, by definition; and the gradient of all losses together, each parameter along its own
+ * direction, against differences.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -17,6 +17,7 @@
 #include "import/open_any.h"
 #include "support/file_bytes.h"
 #include "support/tiny_model.h"
+#include "train/pass_state.h"
 #include "train/teaching.h"
 #include "train/trainer.h"
 
@@ -29,6 +30,9 @@ static char student[512], teacher[512], second[512];
 static millet_train_options options;
 static const millet_layer_match matches[] = {{0, 1}, {1, 1}, {2, 3}, {1, 2}};
 enum { MATCHES = 4 };
+/* Two of them share a layer of the student, two one of the teacher. */
+static const millet_layer_match relations[] = {{1, 1}, {2, 3}, {2, 1}};
+enum { RELATIONS = 3 };
 
 static void must(millet_status status, const millet_error *err)
 {
@@ -155,7 +159,7 @@ static double loss(struct run *r)
     struct mlt_loss_sums s = measure(r);
     double mix = (double)d->alpha, t = (double)d->temperature;
     return (1 - mix) * s.nll + mix * t * t * s.divergence + (double)d->hidden_weight * s.hidden +
-           (double)options.z_loss * s.z;
+           (double)d->attention_weight * s.relations + (double)options.z_loss * s.z;
 }
 
 /* ---- Gradients ---- */
@@ -187,12 +191,17 @@ static void check_parameter(struct run *r, const struct mlt_parameter *p, const 
 
 static void gradients_are_differences(void **state)
 {
-    for (int form = 0; form < 5; form++) {
+    for (int form = 0; form < 7; form++) {
         struct run r = {0};
         struct mlt_step_result result;
         millet_error err;
         each(state);
-        if (form != 1) {
+        if (form >= 5) { /* weighty, or its gradient is lost beside the others' */
+            options.distil.attention = relations;
+            options.distil.n_attention = RELATIONS;
+            options.distil.attention_weight = 20;
+            options.recompute = form == 6;
+        } else if (form != 1) {
             options.distil.hidden = matches;
             options.distil.n_hidden = form == 2 ? 1 : MATCHES;
             options.distil.hidden_weight = 3;
@@ -202,7 +211,8 @@ static void gradients_are_differences(void **state)
         open_run(&r);
         assert_int_equal(r.model->n_parameters, 9 * STUDENT_LAYERS + 3 + options.distil.n_hidden);
         must(mlt_trainer_step(&r.trainer, 0, &result, &err), &err);
-        assert_true(isfinite(result.divergence) && isnan(result.hidden) == (form == 1));
+        assert_true(isfinite(result.divergence) && isnan(result.hidden) == (form == 1 || form >= 5));
+        assert_true(isnan(result.attention) == (form < 5));
         size_t bytes = (size_t)r.model->n_values * sizeof(float);
         float *gradient = malloc(bytes);
         for (int64_t i = 0; i < r.model->n_values; i++) /* of sums, not of means over the batch's positions */
@@ -272,6 +282,89 @@ static void hidden_states_by_definition(void **state)
     close_run(&r);
 }
 
+/* Queries, keys or values of a layer (from 1 on), from a pass of its own. */
+static float *projections_of(const char *path, int32_t layer, int kind, int64_t *width,
+                             const struct mlt_batch *batch)
+{
+    millet_error err;
+    struct mlt_trainable *model = NULL;
+    struct mlt_pass *pass = NULL;
+    struct mlt_pass_options how = {.rows = ROWS, .length = LENGTH, .n_threads = 1, .backward = true};
+    must(mlt_trainable_open(mlt_default_allocator(), open_checkpoint(path), MLT_F32, &model, &err), &err);
+    must(mlt_pass_open(mlt_default_allocator(), model, &how, &pass, &err), &err);
+    must(mlt_pass_forward(pass, batch, &err), &err);
+    const struct mlt_config *c = &model->config;
+    const struct mlt_kept *k = &pass->state->kept[layer - 1];
+    *width = kind == 0   ? (int64_t)c->n_heads * c->head_size
+             : kind == 1 ? (int64_t)c->n_kv_heads * c->head_size
+                         : (int64_t)c->n_kv_heads * c->value_size;
+    size_t bytes = (size_t)(TOKENS * *width) * sizeof(float);
+    float *copy = malloc(bytes);
+    memcpy(copy, kind == 0 ? k->q : kind == 1 ? k->k : k->v, bytes);
+    mlt_pass_close(&pass);
+    mlt_trainable_close(&model);
+    return copy;
+}
+
+/* Probabilities of position i over what it sees. */
+static void relation_row(const float *x, int64_t width, int64_t size, int64_t head, int64_t first, int64_t i,
+                         int64_t last, double *p)
+{
+    double sum = 0;
+    for (int64_t j = first; j <= last; j++) {
+        double score = 0;
+        for (int64_t c = head * size; c < (head + 1) * size; c++)
+            score += (double)x[i * width + c] * (double)x[j * width + c];
+        sum += p[j - first] = exp(score / sqrt((double)size));
+    }
+    for (int64_t j = first; j <= last; j++)
+        p[j - first] /= sum;
+}
+
+static double relation_of(const struct mlt_batch *batch, const millet_layer_match *m, int kind, int heads)
+{
+    int64_t widths[2];
+    float *values[2] = {projections_of(student, m->student, kind, &widths[0], batch),
+                        projections_of(teacher, m->teacher, kind, &widths[1], batch)};
+    double sum = 0, p[2][LENGTH];
+    for (int64_t i = 0; i < TOKENS; i++) {
+        int64_t row = i / LENGTH * LENGTH, first = row + batch->begin[i], last = row + batch->end[i];
+        if (batch->targets[i] < 0) continue;
+        for (int head = 0; head < heads; head++) {
+            for (int side = 0; side < 2; side++)
+                relation_row(values[side], widths[side], widths[side] / heads, head, first, i, last, p[side]);
+            for (int64_t j = 0; j <= last - first; j++)
+                sum += p[1][j] * log(p[1][j] / p[0][j]) / heads;
+        }
+    }
+    free(values[0]);
+    free(values[1]);
+    return sum;
+}
+
+static void attention_by_definition(void **state)
+{
+    for (int form = 0; form < 2; form++) {
+        struct run r = {0};
+        double expected = 0;
+        each(state);
+        options.distil.attention = relations;
+        options.distil.n_attention = RELATIONS;
+        options.distil.attention_heads = form ? 4 : 0;
+        open_run(&r);
+        int heads = r.teaching.relations.heads;
+        assert_true(form ? heads == 4 : heads > 1);
+        struct mlt_loss_sums sums = measure(&r);
+        for (int m = 0; m < RELATIONS; m++)
+            for (int kind = 0; kind < 3; kind++)
+                expected += relation_of(&r.trainer.batch, &relations[m], kind, heads) / (3 * RELATIONS);
+        assert_true(sums.relation_weight == (double)sums.n_targets && expected > 0);
+        if (fabs(sums.relations - expected) > 1e-4 * expected)
+            fail_msg("the divergence is %.9g, by definition %.9g", sums.relations, expected);
+        close_run(&r);
+    }
+}
+
 /* Where widths agree the map begins as the unit matrix: a student that is its own teacher has no error. */
 static void ones_own_teacher(void **state)
 {
@@ -282,10 +375,13 @@ static void ones_own_teacher(void **state)
     options.distil.teachers = paths;
     options.distil.hidden = same;
     options.distil.n_hidden = 3;
+    options.distil.attention = same + 1;
+    options.distil.n_attention = 2;
     open_run(&r);
     struct mlt_loss_sums sums = measure(&r);
     assert_true(sums.hidden < 1e-10 * (double)sums.n_targets);
     assert_true(fabs(sums.divergence) < 1e-5 * (double)sums.n_targets);
+    assert_true(fabs(sums.relations) < 1e-5 * (double)sums.n_targets);
     close_run(&r);
 }
 
@@ -303,6 +399,8 @@ static void threads_change_no_bit(void **state)
         options.n_threads = form ? 3 : 1;
         options.distil.hidden = matches;
         options.distil.n_hidden = MATCHES;
+        options.distil.attention = relations;
+        options.distil.n_attention = RELATIONS;
         open_run(&r);
         sums[form] = measure(&r);
         must(mlt_trainer_step(&r.trainer, 0, &result, &err), &err);
@@ -338,6 +436,11 @@ static void options_are_checked(void **state)
     REFUSED(n_hidden = 1, "hidden");
     REFUSED(n_hidden = 1; options.distil.hidden = matches; options.distil.n_teachers = 0, "hidden");
     REFUSED(hidden_weight = -1, "hidden_weight");
+    REFUSED(n_attention = 1, "attention");
+    REFUSED(n_attention = 1; options.distil.attention = relations;
+            options.distil.n_teachers = 0, "attention");
+    REFUSED(attention_weight = NAN, "attention_weight");
+    REFUSED(attention_heads = -1, "attention_heads");
     for (int i = 0; i < 3; i++) {
         struct run r = {0};
         each(state);
@@ -353,14 +456,39 @@ static void options_are_checked(void **state)
     }
 }
 
+/* Layers and heads of attention are known when the student is. */
+static void attention_is_checked(void **state)
+{
+    static const millet_layer_match wrong[] = {
+        {0, 1}, {STUDENT_LAYERS + 1, 1}, {1, 0}, {1, LAYERS + 1}, {1, 1}};
+    millet_error err;
+    for (int i = 0; i < 5; i++) {
+        struct run r = {0};
+        each(state);
+        options.distil.attention = &wrong[i];
+        options.distil.n_attention = 1;
+        options.distil.attention_heads = i == 4 ? 7 : 0;
+        struct mlt_checkpoint *checkpoint = open_checkpoint(student);
+        const millet_allocator *allocator = mlt_default_allocator();
+        must(mlt_teaching_start(allocator, &options, checkpoint, false, &r.teaching, &err), &err);
+        must(mlt_trainable_open_with(allocator, checkpoint, MLT_F32, NULL, 0, &r.model, &err), &err);
+        assert_int_equal(mlt_teaching_open(&r.teaching, NULL, r.model, &err), MILLET_BAD_ARGUMENT);
+        assert_string_equal(err.item, i == 4 ? "attention_heads" : "attention");
+        mlt_teaching_close(&r.teaching);
+        mlt_trainable_close(&r.model);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(gradients_are_differences, each),
         cmocka_unit_test_setup(hidden_states_by_definition, each),
+        cmocka_unit_test_setup(attention_by_definition, each),
         cmocka_unit_test_setup(ones_own_teacher, each),
         cmocka_unit_test_setup(threads_change_no_bit, each),
         cmocka_unit_test_setup(options_are_checked, each),
+        cmocka_unit_test_setup(attention_is_checked, each),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

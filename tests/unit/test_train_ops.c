@@ -481,6 +481,79 @@ static void distillation_of_rare_events(void **state)
     assert_true(fabs(others + 0.5) < 1e-12);
 }
 
+/* ---- Relations ---- */
+
+enum { L_LENGTH = 13, L_HEADS = 2, L_SIZE = 5, L_THEIRS = 3 };
+static double rel_a[L_LENGTH * L_HEADS * L_SIZE], rel_b[L_LENGTH * L_HEADS * L_THEIRS], rel_weight[L_LENGTH];
+static int32_t rel_first[L_LENGTH], rel_last[L_LENGTH];
+
+static double run_relation(int head, double *da)
+{
+    double scratch[3 * L_LENGTH];
+    struct mlt_relation s = {.length = L_LENGTH,
+                             .size = L_SIZE,
+                             .ld = L_HEADS * L_SIZE,
+                             .their_size = L_THEIRS,
+                             .their_ld = L_HEADS * L_THEIRS,
+                             .first = rel_first,
+                             .last = rel_last,
+                             .weight = rel_weight,
+                             .a = rel_a + head * L_SIZE,
+                             .theirs = rel_b + head * L_THEIRS,
+                             .grad_scale = 0.25,
+                             .da = da ? da + head * L_SIZE : NULL,
+                             .scratch = scratch};
+    return relate(&s);
+}
+
+static void run_relations(void)
+{
+    outputs[0] = 0.25 * (run_relation(0, NULL) + run_relation(1, NULL)) / weights[0];
+}
+
+/* The softmax over what i sees, as it is defined. */
+static void plain_relation(const double *a, int size, int head, int i, double *p)
+{
+    double sum = 0;
+    for (int j = rel_first[i]; j <= rel_last[i]; j++) {
+        double score = 0;
+        for (int c = 0; c < size; c++)
+            score += a[(i * L_HEADS + head) * size + c] * a[(j * L_HEADS + head) * size + c];
+        sum += p[j] = exp(score / sqrt(size));
+    }
+    for (int j = rel_first[i]; j <= rel_last[i]; j++)
+        p[j] /= sum;
+}
+
+static void relations(void **state)
+{
+    (void)state;
+    double da[L_LENGTH * L_HEADS * L_SIZE] = {0};
+    fill(rel_a, L_LENGTH * L_HEADS * L_SIZE, 0, 1);
+    fill(rel_b, L_LENGTH * L_HEADS * L_THEIRS, 0, 1);
+    /* Two documents, of which the second begins with a prefix; one position is not compared. */
+    for (int32_t i = 0; i < L_LENGTH; i++) {
+        rel_first[i] = i < 5 ? 0 : 5;
+        rel_last[i] = i >= 5 && i < 10 ? 9 : i;
+        rel_weight[i] = i == 3 ? 0 : i % 2 ? 0.5 : 1;
+    }
+    n_outputs = 1;
+    for (int head = 0; head < L_HEADS; head++) {
+        double expected = 0, mine[L_LENGTH], theirs[L_LENGTH];
+        for (int i = 0; i < L_LENGTH; i++) {
+            plain_relation(rel_a, L_SIZE, head, i, mine);
+            plain_relation(rel_b, L_THEIRS, head, i, theirs);
+            for (int j = rel_first[i]; j <= rel_last[i]; j++)
+                expected += rel_weight[i] * theirs[j] * log(theirs[j] / mine[j]);
+        }
+        assert_true(expected > 1);
+        if (fabs(run_relation(head, da) - expected) > 1e-10)
+            fail_msg("head %d: the divergence is %.12g, by definition %.12g", head, run_relation(head, NULL),
+                     expected);
+    }
+    compare("a of a relation", run_relations, rel_a, L_LENGTH * L_HEADS * L_SIZE, da);
+}
+
 /* ---- Products and sums ---- */
 
 static double product_a[19 * 300], product_b[300 * 21];
@@ -582,6 +655,7 @@ int main(void)
         cmocka_unit_test_setup(losses, start),
         cmocka_unit_test_setup(distillation, start),
         cmocka_unit_test_setup(distillation_of_rare_events, start),
+        cmocka_unit_test_setup(relations, start),
         cmocka_unit_test_setup(products, start),
         cmocka_unit_test_setup(sums, start),
         cmocka_unit_test_setup(adamw_formula, start),
