@@ -337,11 +337,34 @@ static void add_evaluation(json_t *object, const millet_train_report *r)
     add_finite(object, "evaluation_attention", r->evaluation_attention);
 }
 
+/* Where the lines of steps from `step` on begin in a log, and a line that was torn off: what a training that
+ * goes on says anew. */
+static off_t log_end_before(FILE *log, uint64_t step)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    off_t end = 0;
+    ssize_t length;
+    rewind(log);
+    while ((length = getline(&line, &capacity, log)) > 0) {
+        json_t *value = json_loads(line, 0, NULL);
+        const json_t *number = json_object_get(value, "step");
+        bool stays =
+            line[length - 1] == '\n' && json_is_number(number) && json_number_value(number) < (double)step;
+        json_decref(value);
+        if (!stays) break;
+        end += (off_t)length;
+    }
+    free(line);
+    return end;
+}
+
 static void log_step(const millet_train_report *r)
 {
     if (!follow.log || follow.log_failed) return;
     /* The log of an earlier training stands until this one has come as far as a step. */
-    bool fine = follow.log_begun || options.resume || ftruncate(fileno(follow.log), 0) == 0;
+    bool fine = follow.log_begun ||
+                ftruncate(fileno(follow.log), options.resume ? log_end_before(follow.log, r->step) : 0) == 0;
     follow.log_begun = true;
     json_t *line =
         json_pack("{s:I,s:f,s:o,s:o,s:f,s:f,s:I,s:f,s:f}", "step", (json_int_t)r->step, "epochs", r->epochs,
@@ -546,7 +569,7 @@ static int prepare(void)
     if (!follow.log_path || !follow.plot_path) return cli_fail_text("out of memory");
     int code = prepare_data();
     if (code != CLI_OK || cli_quiet) return code;
-    follow.log = fopen(follow.log_path, "a");
+    follow.log = fopen(follow.log_path, "a+");
     if (!follow.log) return cli_fail_text("cannot write %s: %s", follow.log_path, strerror(errno));
     return CLI_OK;
 }

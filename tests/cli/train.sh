@@ -87,9 +87,8 @@ if [ ! -e killed.gguf ]; then # it may have been quicker
     contains err 'as it was'
 fi
 cmp whole.gguf killed.gguf || fail 'another model after being killed'
-losses() { # the newest line of each step: step and losses
-    sed -n 's/.*"step":\([0-9]*\).*"loss":\([^,]*\),"z":\([^,]*\),"gradient_norm":\([^,]*\),.*/\1 \2 \3 \4/p' "$1" |
-        awk '{ line[$1] = $0 } END { for (i = 1; i <= 40; i++) if (i in line) print line[i] }'
+losses() { # of each line: step and losses
+    sed -n 's/.*"step":\([0-9]*\).*"loss":\([^,]*\),"z":\([^,]*\),"gradient_norm":\([^,]*\),.*/\1 \2 \3 \4/p' "$1"
 }
 losses whole.gguf.jsonl > a
 losses killed.gguf.jsonl > b
@@ -97,6 +96,7 @@ equal "$(grep -c . a)" 40 'steps in the log'
 # The line of the step that was saved last may be missing: killed between both.
 [ "$(grep -c . b)" -ge 39 ] || fail 'steps are missing in the log'
 [ "$(grep -c -F -x -f a b)" = "$(grep -c . b)" ] || fail 'other losses after being killed'
+equal "$(sort -u b | grep -c .)" "$(grep -c . b)" 'different lines of the log: no step stands twice'
 
 # Another corpus, other weights, another part held out: refused, and said what it is.
 run 1 $MILLET train m.gguf -f text.txt=1 -f data/pairs.jsonl.gz=2 --cache-dir caches --holdout 10 -b 2 -c 24 --rate 0.01 \
