@@ -20,6 +20,7 @@ except ImportError:
 import augment
 import ha
 import home_slots
+import pool
 import records
 import sentence_templates as templates
 import sgd
@@ -328,6 +329,22 @@ class Texts(unittest.TestCase):
         made = list(texts.parts("word " * 3000, False))
         self.assertEqual(" ".join(made).split(), ["word"] * 3000)
         self.assertTrue(all(len(part) <= 2 * texts.PART for part in made))
+
+
+class Pool(unittest.TestCase):
+    def test_share(self):
+        lines = [{"prompt": f"<|hwu64|> sentence {i}<|call|>", "part": ("train", "dev", "pool")[i % 3],
+                  "probabilities": {"<|call:hwu64/a|>": 0.3, f"<|call:hwu64/b{i}|>": 0.6}} for i in range(3000)]
+        with tempfile.TemporaryDirectory() as folder:
+            records.write_jsonl(os.path.join(folder, "teacher", "hwu64.jsonl"), lines)
+            made, again, other = (list(pool.pool(folder, "hwu64", 0.3, seed)) for seed in (1, 1, 2))
+        self.assertEqual(made, again)
+        self.assertNotEqual(made, other)
+        self.assertTrue(230 < len(made) < 370)
+        places = [int(one["prompt"].split()[-1][: -len("<|call|>")]) for one in made]
+        self.assertTrue(all(i % 3 == 2 for i in places), "labelled utterances are in no pool")
+        self.assertEqual([one["completion"] for one in made], [f"<|call:hwu64/b{i}|>" for i in places])
+        self.assertTrue(all(one["prefix"] is True and "tags" not in one for one in made))
 
 
 if __name__ == "__main__":
