@@ -18,7 +18,7 @@ millet=${MILLET:-millet}
 threads=${THREADS:-0}
 python=${PYTHON:-python3}
 : "${MILLET_DATA:?"set MILLET_DATA to the folder of the data"}"
-mkdir -p "$out"
+mkdir -p "$out/cache"
 cd "$out"
 nlu="hwu64 clinc150 snips massive banking77"
 train=train
