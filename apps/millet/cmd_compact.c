@@ -1,5 +1,6 @@
 /* millet compact: quantise a checkpoint. SPDX-License-Identifier: Apache-2.0 */
 #include "adapters.h"
+#include "plan_options.h"
 #include "verbs.h"
 
 #include <string.h>
@@ -110,7 +111,12 @@ static int run(int n_operands, char **operands)
     }
     if (n_operands < 1)
         return cli_usage("MODEL is missing; the form is: millet compact MODEL -o FILE [options]");
-    if (!arguments.output) return cli_usage("-o FILE is missing: the GGUF file to write");
+    if (!arguments.output && !cli_plan_is_dry())
+        return cli_usage("-o FILE is missing: the GGUF file to write");
+    if (cli_plan_asked() && (arguments.type || arguments.output_type || arguments.embedding_type ||
+                             arguments.keep.count || arguments.uniform))
+        return cli_usage("a plan has the type of every tensor; --type, --output-type, --embedding-type, "
+                         "--keep and --uniform have no say beside it");
     millet_quantize_options options = millet_quantize_options_default();
     options.type = arguments.type;
     options.output_type = arguments.output_type;
@@ -130,12 +136,20 @@ static int run(int n_operands, char **operands)
         cli_close_adapters();
         return code;
     }
+    bool done;
+    cli_catch_interrupt();
+    code = cli_plan_prepare(operands[0], &options, &done);
+    if (code != CLI_OK || done) {
+        cli_plan_close();
+        cli_close_adapters();
+        return code;
+    }
     millet_quantized *result = NULL;
     millet_error err;
-    cli_catch_interrupt();
     double began = cli_seconds();
     millet_status status = millet_quantize(operands[0], arguments.output, &options, &result, &err);
     cli_progress_end();
+    cli_plan_close();
     cli_close_adapters();
     if (status == MILLET_CANCELLED)
         return cli_fail_text("interrupted; nothing was written to %s", arguments.output);
@@ -148,8 +162,8 @@ static int run(int n_operands, char **operands)
     return code;
 }
 
-static const struct cli_option *const groups[] = {rows,           cli_adapter_rows, cli_threads_rows,
-                                                  cli_model_rows, cli_json_rows,    NULL};
+static const struct cli_option *const groups[] = {
+    rows, cli_plan_rows, cli_adapter_rows, cli_threads_rows, cli_model_rows, cli_json_rows, NULL};
 
 const struct cli_verb cli_verb_compact = {
     .name = "compact",
@@ -163,11 +177,15 @@ const struct cli_verb cli_verb_compact = {
         "name "
         "when it is complete; a run that is stopped leaves what was there before.\n\n"
         "Names that end in _S, _M, _L are mixes that give more bits to the tensors that need them.\n\n"
-        "--lora makes adapters part of the weights, before these are given their type.",
+        "--lora makes adapters part of the weights, before these are given their type.\n\n"
+        "--dry-run shows what each tensor would get, --write-plan writes that to a file, which can be edited "
+        "and applied with --plan.",
     .examples =
         "millet compact model/ -o small.gguf --type Q4_K_M\ta Hugging Face folder to about 4.8 bits a "
         "weight\n"
         "millet compact model.gguf -o small.gguf --type Q4_0 --keep 'token_embd*'\tembeddings as they are\n"
+        "millet compact model.gguf --type Q4_K_M --dry-run --write-plan plan.json\ta plan to edit\n"
+        "millet compact model.gguf -o small.gguf --plan plan.json\tand to apply\n"
         "millet compact model.gguf --lora tuned.gguf -o merged.gguf --type F16\ta model with its adapter in "
         "it",
     .options = groups,

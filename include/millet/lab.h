@@ -86,6 +86,8 @@ MILLET_API millet_status millet_speed_measure(const millet_model *model, const m
 
 /* ---- Compaction ---- */
 
+struct millet_plan; /* millet/plan.h */
+
 /*
  * The types that millet_quantize can make, best quality first, separated by ", ". A name is the reference
  * implementation's: "Q8_0", "Q4_K_M", "Q4_0", "F16", ... Names that end in _S, _M and _L, and "Q2_K", are
@@ -116,6 +118,12 @@ typedef struct millet_quantize_options {
     int32_t n_threads;          /* 0: the CPUs this process may use */
     bool uniform;               /* every matrix gets exactly `type`, where its rows allow it */
     bool allow_requantize;      /* quantise tensors that are quantised already: what was lost stays lost */
+    /* The type of every tensor, instead of `type` and its rules, output_type, embedding_type, keep and
+     * uniform; NULL: none. It names each matrix once; other tensors, where it names them, stay as they are.
+     */
+    const struct millet_plan *plan;
+    bool dry_run; /* work out the result (but for errors of rounding) and write nothing; `output` may be NULL
+                   */
     millet_progress_callback *progress; /* NULL: none */
     void *context;
 } millet_quantize_options;
@@ -129,6 +137,8 @@ typedef struct millet_quantized_tensor {
     bool fallback;         /* its rows are no multiple of the wanted type's blocks: `to` is the next best */
     uint64_t elements, bytes_before, bytes_after;
     double error; /* root of the mean squared error, in parts of the root of the mean square; 0 when copied */
+    bool matrix;  /* a type may be chosen for it; else it is copied whatever is asked */
+    int64_t shape[4]; /* as in GGUF, the row's length first; 0 after the last dimension */
 } millet_quantized_tensor;
 
 typedef struct millet_quantized {
@@ -148,7 +158,8 @@ typedef struct millet_quantized {
  * on disk, what was at `output` stays; the input may be the output.
  *
  * *result (may be NULL) is to be released with millet_quantized_free. Errors: BAD_ARGUMENT (a type's name; a
- * value that is NaN or infinite, naming tensor and index; a quantised input without allow_requantize), those
+ * value that is NaN or infinite, naming tensor and index; a quantised input without allow_requantize; a plan
+ * that leaves out a matrix, or has a type that the rows do not fit), NOT_FOUND (a tensor of the plan), those
  * of opening (of adapters: as of millet_adapter_open) and writing, CANCELLED, NO_MEMORY.
  */
 MILLET_API millet_status millet_quantize(const char *input, const char *output,

@@ -5,6 +5,7 @@
  */
 #include "compact/encode_tensor.h"
 #include "compact/merge_adapter.h"
+#include "compact/plan_types.h"
 #include "compact/quantize_types.h"
 #include "format/gguf_write.h"
 #include "import/open_any.h"
@@ -112,11 +113,18 @@ static millet_status plan_tensors(struct run *r, millet_error *err)
     mlt_quantize_facts_read(&facts, checkpoint);
     r->tensors = mlt_arena_alloc(&r->arena, n, sizeof *r->tensors, err);
     r->fallback = mlt_arena_alloc(&r->arena, n, sizeof *r->fallback, err);
-    if (!r->tensors || !r->fallback) return MILLET_NO_MEMORY;
+    mlt_dtype *planned = mlt_arena_alloc(&r->arena, n, sizeof *planned, err);
+    if (!r->tensors || !r->fallback || !planned) return MILLET_NO_MEMORY;
+    if (r->options->plan) {
+        MLT_TRY(mlt_plan_types(r->options->plan, checkpoint, &r->allocator, planned, err));
+        r->type = mlt_plan_main_type(checkpoint, planned);
+    }
     for (size_t i = 0; i < n; i++) {
         const struct mlt_tensor *from = &checkpoint->tensors[i];
         mlt_dtype wanted = from->dtype, to = from->dtype;
-        if (mlt_quantize_applies(from) && !is_kept(r, from)) {
+        if (r->options->plan) {
+            wanted = to = planned[i];
+        } else if (mlt_quantize_applies(from) && !is_kept(r, from)) {
             wanted = choose(r, &facts, from);
             to = mlt_quantize_fit(wanted, from->ne[0]);
         }
@@ -187,7 +195,10 @@ static millet_status start_result(struct run *r, millet_error *err)
             .elements = from->rows * (uint64_t)from->ne[0],
             .bytes_before = from->bytes,
             .bytes_after = to->bytes,
+            .matrix = mlt_quantize_applies(from),
         };
+        for (int k = 0; k < from->n_dims; k++)
+            r->reports[i].shape[k] = from->ne[k];
         if (!r->reports[i].name) return MILLET_NO_MEMORY;
         r->result->public.n_fallbacks += r->fallback[i];
         r->result->public.bytes_before += from->bytes;
@@ -279,7 +290,6 @@ static millet_status run(struct run *r, millet_error *err)
     MLT_TRY(plan_tensors(r, err));
     MLT_TRY(plan_metadata(r, err));
     MLT_TRY(start_result(r, err));
-    MLT_TRY(mlt_encoder_open(&r->encoder, &r->allocator, r->options->n_threads, err));
     struct mlt_gguf_contents contents = {
         .metas = r->metas,
         .n_metas = r->n_metas,
@@ -287,9 +297,11 @@ static millet_status run(struct run *r, millet_error *err)
         .n_tensors = r->checkpoint->n_tensors,
         .piece_bytes = r->options->split_bytes,
     };
+    MLT_TRY(mlt_gguf_measure(&r->allocator, &contents, &r->result->public.file_bytes,
+                             &r->result->public.n_files, err));
+    if (r->options->dry_run) return MILLET_OK;
+    MLT_TRY(mlt_encoder_open(&r->encoder, &r->allocator, r->options->n_threads, err));
     MLT_TRY(mlt_gguf_writer_open(&r->allocator, r->output, &contents, &r->writer, err));
-    r->result->public.file_bytes = mlt_gguf_writer_total(r->writer);
-    r->result->public.n_files = mlt_gguf_writer_pieces(r->writer);
     MLT_TRY(encode_all(r, err));
     return mlt_gguf_writer_commit(&r->writer, err);
 }

@@ -81,6 +81,13 @@ static bool is_named(const struct mlt_tensor *tensor, const char *name)
     return strcmp(tensor->name.data, name) == 0;
 }
 
+const struct mlt_quantize_type *mlt_quantize_type_of(mlt_dtype dtype)
+{
+    for (size_t i = 0; i < MLT_COUNT(types); i++)
+        if (types[i].dtype == dtype) return &types[i];
+    return NULL;
+}
+
 bool mlt_quantize_applies(const struct mlt_tensor *tensor)
 {
     /* Small matrices that a model is very sensitive to. */

@@ -47,6 +47,9 @@ void mlt_quantize_facts_read(struct mlt_quantize_facts *facts, const struct mlt_
 /* Whether a tensor is a matrix to quantise: not a vector, norm, router, position embedding or the like. */
 bool mlt_quantize_applies(const struct mlt_tensor *tensor);
 
+/* The first in the list of types whose matrices are of this dtype; NULL where there is none. */
+const struct mlt_quantize_type *mlt_quantize_type_of(mlt_dtype dtype);
+
 /* Whether a tensor's rows make the logits: output.weight, or token_embd.weight where that serves as both. */
 bool mlt_quantize_is_output(const struct mlt_tensor *tensor, const struct mlt_quantize_facts *facts);
 

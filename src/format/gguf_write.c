@@ -327,9 +327,23 @@ static millet_status set_up(struct mlt_gguf_writer *writer, const char *path,
     }
     writer->n_tensors = contents->n_tensors;
     MLT_TRY(find_alignment(writer, contents, err));
-    MLT_TRY(plan_pieces(writer, contents, err));
-    MLT_TRY(name_pieces(writer, err));
-    return open_pieces(writer, contents, err);
+    return plan_pieces(writer, contents, err);
+}
+
+millet_status mlt_gguf_measure(const millet_allocator *allocator, const struct mlt_gguf_contents *contents,
+                               uint64_t *bytes, uint64_t *n_pieces, millet_error *err)
+{
+    struct mlt_gguf_writer *writer = mlt_alloc_zero(allocator, 1, sizeof *writer, err);
+    if (!writer) return MILLET_NO_MEMORY;
+    writer->allocator = *allocator;
+    mlt_arena_init(&writer->arena, allocator);
+    millet_status status = set_up(writer, "", contents, err);
+    if (status == MILLET_OK) {
+        *bytes = mlt_gguf_writer_total(writer);
+        *n_pieces = mlt_gguf_writer_pieces(writer);
+    }
+    mlt_gguf_writer_abort(&writer);
+    return status;
 }
 
 millet_status mlt_gguf_writer_open(const millet_allocator *allocator, const char *path,
@@ -342,6 +356,8 @@ millet_status mlt_gguf_writer_open(const millet_allocator *allocator, const char
     writer->allocator = *allocator;
     mlt_arena_init(&writer->arena, allocator);
     millet_status status = set_up(writer, path, contents, err);
+    if (status == MILLET_OK) status = name_pieces(writer, err);
+    if (status == MILLET_OK) status = open_pieces(writer, contents, err);
     if (status != MILLET_OK) {
         mlt_error_in_file(err, path);
         mlt_gguf_writer_abort(&writer);

@@ -45,6 +45,11 @@ millet_status mlt_gguf_writer_open(const millet_allocator *allocator, const char
                                    const struct mlt_gguf_contents *contents, struct mlt_gguf_writer **out,
                                    millet_error *err);
 
+/* The bytes that a writer's pieces will have together, and their number, without writing anything. Errors: as
+ * above but for IO. */
+millet_status mlt_gguf_measure(const millet_allocator *allocator, const struct mlt_gguf_contents *contents,
+                               uint64_t *bytes, uint64_t *n_pieces, millet_error *err);
+
 /* Bytes that all pieces will have together. */
 uint64_t mlt_gguf_writer_total(const struct mlt_gguf_writer *writer);
 /* The number of pieces, and the path of piece `index` (owned by the writer). */

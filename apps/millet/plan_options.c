@@ -1,0 +1,118 @@
+/* The plan of `millet compact`. SPDX-License-Identifier: Apache-2.0 */
+#include "plan_options.h"
+
+#include <math.h>
+#include <string.h>
+
+static struct {
+    const char *plan, *write;
+    bool dry_run;
+} arguments;
+
+static millet_plan *plan;
+
+const struct cli_option cli_plan_rows[] = {
+    {.name = "plan",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.plan,
+     .help = "the type of every tensor, from a plan (JSON) that --write-plan made"},
+    {.name = "write-plan",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.write,
+     .help = "write the plan, to be read, edited and given to --plan"},
+    {.name = "dry-run",
+     .kind = CLI_FLAG,
+     .target = &arguments.dry_run,
+     .help = "show the plan and write nothing else"},
+    {0},
+};
+
+bool cli_plan_asked(void)
+{
+    return arguments.plan != NULL;
+}
+
+bool cli_plan_is_dry(void)
+{
+    return arguments.dry_run;
+}
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *plan_json(void)
+{
+    json_t *tensors = json_array();
+    for (uint64_t i = 0; i < plan->n_tensors; i++) {
+        const millet_plan_tensor *t = &plan->tensors[i];
+        json_array_append_new(tensors, json_pack("{s:s,s:s,s:I,s:o,s:o}", "name", t->name, "type", t->type,
+                                                 "bytes", (json_int_t)t->bytes, "kl", number_or_null(t->kl),
+                                                 "seconds", number_or_null(t->seconds)));
+    }
+    return json_pack("{s:s,s:I,s:I,s:i,s:o,s:o,s:o}", "model", plan->model, "file_bytes",
+                     (json_int_t)plan->file_bytes, "memory_bytes", (json_int_t)plan->memory_bytes,
+                     "memory_ctx", plan->memory_ctx, "kl", number_or_null(plan->kl), "tokens_per_second",
+                     number_or_null(plan->tokens_per_second), "tensors", tensors);
+}
+
+static void print_plan(void)
+{
+    uint64_t elements = 0, bytes = 0;
+    printf("  %-40s %-16s %-7s %10s %6s %10s\n", "tensor", "shape", "type", "bytes", "bits", "divergence");
+    for (uint64_t i = 0; i < plan->n_tensors; i++) {
+        const millet_plan_tensor *t = &plan->tensors[i];
+        char shape[96] = "";
+        uint64_t n = 1;
+        for (int k = 0; k < MILLET_PLAN_DIMS && t->shape[k]; k++) {
+            size_t used = strlen(shape);
+            snprintf(shape + used, sizeof shape - used, k ? " x %lld" : "%lld", (long long)t->shape[k]);
+            n *= (uint64_t)t->shape[k];
+        }
+        elements += n;
+        bytes += t->bytes;
+        printf("  %-40s %-16s %-7s %10s %6.2f", t->name, shape, t->type, cli_bytes(t->bytes),
+               8 * (double)t->bytes / (double)n);
+        if (isfinite(t->kl)) printf(" %10.6f", t->kl);
+        puts("");
+    }
+    printf("%llu tensors, %.3f bits a weight; the file: %llu bytes (%s)\n",
+           (unsigned long long)plan->n_tensors, elements ? 8 * (double)bytes / (double)elements : 0.0,
+           (unsigned long long)plan->file_bytes, cli_bytes(plan->file_bytes));
+    if (plan->memory_bytes)
+        printf("memory with a context of %d: %llu bytes (%s)\n", plan->memory_ctx,
+               (unsigned long long)plan->memory_bytes, cli_bytes(plan->memory_bytes));
+    if (isfinite(plan->tokens_per_second))
+        printf("generation: %.1f tokens/s, predicted\n", plan->tokens_per_second);
+    if (isfinite(plan->kl)) printf("divergence: %.6f nats, the sum over tensors\n", plan->kl);
+}
+
+int cli_plan_prepare(const char *model, millet_quantize_options *options, bool *done)
+{
+    millet_error err;
+    *done = false;
+    if (!cli_plan_asked() && !arguments.write && !arguments.dry_run) return CLI_OK;
+    millet_quantize_options wanted = *options;
+    millet_plan *given = NULL;
+    millet_status status = MILLET_OK;
+    if (arguments.plan) status = millet_plan_read(NULL, arguments.plan, &given, &err);
+    wanted.plan = given;
+    if (status == MILLET_OK) status = millet_plan_of(model, &wanted, &plan, &err);
+    millet_plan_free(&given);
+    if (status == MILLET_OK && arguments.write) status = millet_plan_write(plan, arguments.write, &err);
+    if (status != MILLET_OK) return cli_fail(&err);
+    options->plan = plan;
+    if (!arguments.dry_run) return CLI_OK;
+    *done = true;
+    if (cli_json) return cli_print_json(plan_json());
+    print_plan();
+    return CLI_OK;
+}
+
+void cli_plan_close(void)
+{
+    millet_plan_free(&plan);
+}
