@@ -179,13 +179,18 @@ const struct cli_verb cli_verb_compact = {
         "Names that end in _S, _M, _L are mixes that give more bits to the tensors that need them.\n\n"
         "--lora makes adapters part of the weights, before these are given their type.\n\n"
         "--dry-run shows what each tensor would get, --write-plan writes that to a file, which can be edited "
-        "and applied with --plan.",
+        "and applied with --plan.\n\n"
+        "--budget makes the plan: with the text of --calibrate it is measured what rounding each matrix to "
+        "each "
+        "type does to the model's predictions, and the types are chosen that lose least and fit.",
     .examples =
         "millet compact model/ -o small.gguf --type Q4_K_M\ta Hugging Face folder to about 4.8 bits a "
         "weight\n"
         "millet compact model.gguf -o small.gguf --type Q4_0 --keep 'token_embd*'\tembeddings as they are\n"
         "millet compact model.gguf --type Q4_K_M --dry-run --write-plan plan.json\ta plan to edit\n"
         "millet compact model.gguf -o small.gguf --plan plan.json\tand to apply\n"
+        "millet compact model/ -o small.gguf --budget file=900MB --calibrate text.txt\tthe best of that "
+        "size\n"
         "millet compact model.gguf --lora tuned.gguf -o merged.gguf --type F16\ta model with its adapter in "
         "it",
     .options = groups,

@@ -1,11 +1,15 @@
 /* The plan of `millet compact`. SPDX-License-Identifier: Apache-2.0 */
 #include "plan_options.h"
 
+#include "plan_budget.h"
+
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct {
-    const char *plan, *write;
+    const char *plan, *write, *budget, *calibrate, *sensitivity, *types;
+    int32_t measure, tokens;
     bool dry_run;
 } arguments;
 
@@ -22,6 +26,43 @@ const struct cli_option cli_plan_rows[] = {
      .kind = CLI_STRING,
      .target = &arguments.write,
      .help = "write the plan, to be read, edited and given to --plan"},
+    {.name = "budget",
+     .argument = "LIST",
+     .kind = CLI_STRING,
+     .target = &arguments.budget,
+     .help =
+         "make the plan that loses least in it: file=900MB (size of the file), ram=1.2GB@4096 (memory with "
+         "a context of 4096), or both with a comma between them"},
+    {.name = "calibrate",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.calibrate,
+     .help = "with --budget: a text of the kind that the model is for; it is measured what rounding each "
+             "matrix does to the predictions on it"},
+    {.name = "sensitivity",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.sensitivity,
+     .help = "keep what was measured (JSON), and go on from it"},
+    {.name = "types",
+     .argument = "LIST",
+     .kind = CLI_STRING,
+     .target = &arguments.types,
+     .help = "types to choose from, with commas between them; else all that are of use"},
+    {.name = "measure",
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &arguments.measure,
+     .max = 64,
+     .help =
+         "types to measure for each matrix, the others being estimated; 0: all, or 2 where all would take "
+         "long"},
+    {.name = "calibration-tokens",
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &arguments.tokens,
+     .max = 1 << 20,
+     .help = "tokens of the text to measure on; 0: 1024"},
     {.name = "dry-run",
      .kind = CLI_FLAG,
      .target = &arguments.dry_run,
@@ -31,7 +72,7 @@ const struct cli_option cli_plan_rows[] = {
 
 bool cli_plan_asked(void)
 {
-    return arguments.plan != NULL;
+    return arguments.plan || arguments.budget;
 }
 
 bool cli_plan_is_dry(void)
@@ -90,20 +131,75 @@ static void print_plan(void)
     if (isfinite(plan->kl)) printf("divergence: %.6f nats, the sum over tensors\n", plan->kl);
 }
 
-int cli_plan_prepare(const char *model, millet_quantize_options *options, bool *done)
+/* Measures, or takes from the file what was measured, and chooses. */
+static int make_plan(const char *model, const millet_quantize_options *options)
 {
+    millet_budget budget;
+    if (!cli_parse_budget(arguments.budget, &budget)) return CLI_USAGE;
+    if (!arguments.calibrate)
+        return cli_usage("--budget needs --calibrate FILE: a text of the kind that the model is for");
+    millet_sensitivity_options measure = millet_sensitivity_options_default();
+    millet_sensitivity *sensitivity = NULL;
+    char *text = NULL;
+    size_t length = 0;
+    if (!cli_read_text(arguments.calibrate, &text, &length)) return CLI_FAILED;
+    static char label[] = "measuring sensitivity";
+    measure.tokenizer_path = options->tokenizer_path;
+    measure.text = text;
+    measure.text_length = length;
+    measure.max_tokens = arguments.tokens;
+    measure.types = arguments.types;
+    measure.n_measured = arguments.measure;
+    measure.cache = arguments.sensitivity;
+    measure.allow_requantize = options->allow_requantize;
+    measure.n_threads = options->n_threads;
+    measure.progress = cli_progress_callback;
+    measure.context = label;
     millet_error err;
-    *done = false;
-    if (!cli_plan_asked() && !arguments.write && !arguments.dry_run) return CLI_OK;
+    millet_status status = millet_sensitivity_measure(model, &measure, &sensitivity, &err);
+    cli_progress_end();
+    free(text);
+    if (status == MILLET_OK && !cli_json)
+        fprintf(stderr, "sensitivity of %zu matrices on %lld tokens: %zu types measured, %zu estimated\n",
+                sensitivity->n_tensors, (long long)sensitivity->n_tokens, sensitivity->n_measured,
+                sensitivity->n_estimated);
+    if (status == MILLET_OK) status = millet_plan_choose(model, sensitivity, &budget, options, &plan, &err);
+    millet_sensitivity_free(&sensitivity);
+    if (status == MILLET_CANCELLED && arguments.sensitivity)
+        return cli_fail_text("%s; what was is in %s", err.message, arguments.sensitivity);
+    return status == MILLET_OK ? CLI_OK : cli_fail(&err);
+}
+
+static int get_plan(const char *model, const millet_quantize_options *options)
+{
     millet_quantize_options wanted = *options;
     millet_plan *given = NULL;
+    millet_error err;
     millet_status status = MILLET_OK;
     if (arguments.plan) status = millet_plan_read(NULL, arguments.plan, &given, &err);
     wanted.plan = given;
     if (status == MILLET_OK) status = millet_plan_of(model, &wanted, &plan, &err);
     millet_plan_free(&given);
-    if (status == MILLET_OK && arguments.write) status = millet_plan_write(plan, arguments.write, &err);
-    if (status != MILLET_OK) return cli_fail(&err);
+    return status == MILLET_OK ? CLI_OK : cli_fail(&err);
+}
+
+int cli_plan_prepare(const char *model, millet_quantize_options *options, bool *done)
+{
+    millet_error err;
+    *done = false;
+    if (!arguments.budget && (arguments.sensitivity || arguments.types || arguments.measure ||
+                              arguments.tokens || arguments.calibrate))
+        return cli_usage("--calibrate, --sensitivity, --types, --measure and --calibration-tokens go with "
+                         "--budget");
+    if (!cli_plan_asked() && !arguments.write && !arguments.dry_run) return CLI_OK;
+    if (arguments.plan && arguments.budget)
+        return cli_usage("--plan has a plan already; --budget would make another");
+    if (arguments.budget && options->n_merge)
+        return cli_usage(
+            "--budget measures the model without --lora; merge the adapters first, with --type F16");
+    int code = arguments.budget ? make_plan(model, options) : get_plan(model, options);
+    if (code != CLI_OK) return code;
+    if (arguments.write && millet_plan_write(plan, arguments.write, &err) != MILLET_OK) return cli_fail(&err);
     options->plan = plan;
     if (!arguments.dry_run) return CLI_OK;
     *done = true;

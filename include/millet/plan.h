@@ -59,6 +59,87 @@ MILLET_API millet_status millet_plan_of(const char *model, const millet_quantize
 /* Nulls the handle; nothing for NULL. */
 MILLET_API void millet_plan_free(millet_plan **plan);
 
+/* ---- Sensitivity ---- */
+
+/* One type that a matrix could get. */
+typedef struct millet_sensitivity_type {
+    const char *type; /* its dtype */
+    uint64_t bytes;
+    double error;  /* sum of the squared errors that rounding makes, in parts of the sum of squares */
+    double kl;     /* mean divergence of the model's predictions when this matrix alone is rounded, nats */
+    bool measured; /* else `kl` is estimated from the error and what was measured for this matrix */
+} millet_sensitivity_type;
+
+typedef struct millet_sensitivity_tensor {
+    const char *name, *type; /* its dtype in the model */
+    int64_t shape[MILLET_PLAN_DIMS];
+    uint64_t bytes;
+    size_t n_types;
+    const millet_sensitivity_type *types; /* by bytes ascending; the last is its own, with error and kl 0 */
+} millet_sensitivity_tensor;
+
+typedef struct millet_sensitivity {
+    const char *model;
+    int64_t n_tokens;     /* that divergence was measured on */
+    uint64_t fingerprint; /* of the model's tensors and the tokens */
+    size_t n_tensors;     /* matrices */
+    const millet_sensitivity_tensor *tensors;
+    size_t n_measured, n_estimated; /* of the types but their own */
+} millet_sensitivity;
+
+typedef struct millet_sensitivity_options {
+    const millet_allocator *allocator; /* NULL: the C library's */
+    const char *tokenizer_path;        /* as in millet_model_options */
+    const char *text;                  /* what the model is to be good at */
+    size_t text_length;
+    int32_t n_ctx;      /* tokens of a window; 0: 256, or the trained context if that is less */
+    int64_t max_tokens; /* at most so many are used, and as many as 256 MB of predictions are; 0: 1024 */
+    const char *types;  /* candidates: dtypes, separated by commas or blanks; NULL: all that are of use */
+    /* Types to measure for each matrix, the others being estimated; 0: all of them where that takes less than
+     * some minutes, else 2. */
+    int32_t n_measured;
+    /* A file (JSON) to go on from, and to keep what was measured in; NULL: none. One that was made for
+     * another model or text is BAD_ARGUMENT. */
+    const char *cache;
+    bool allow_requantize;              /* matrices that are quantised already are candidates too */
+    int32_t n_threads;                  /* results do not depend on it */
+    millet_progress_callback *progress; /* NULL: none */
+    void *context;
+} millet_sensitivity_options;
+
+MILLET_API millet_sensitivity_options millet_sensitivity_options_default(void);
+
+/*
+ * Rounds one matrix after the other to each candidate type, in memory, and measures how far the model's
+ * predictions on the text move. Takes memory for the largest matrix in F32 and for the predictions. Errors:
+ * those of opening, BAD_ARGUMENT (a type; a text with fewer than 16 tokens; an option; the cache file),
+ * UNSUPPORTED (no tokenizer), BAD_FORMAT (the model gives NaN), CANCELLED (what was measured is in the cache
+ * file), NO_MEMORY.
+ */
+MILLET_API millet_status millet_sensitivity_measure(const char *model,
+                                                    const millet_sensitivity_options *options,
+                                                    millet_sensitivity **sensitivity, millet_error *err);
+/* Nulls the handle; nothing for NULL. */
+MILLET_API void millet_sensitivity_free(millet_sensitivity **sensitivity);
+
+/* ---- The choice ---- */
+
+typedef struct millet_budget {
+    uint64_t file_bytes;   /* 0: any */
+    uint64_t memory_bytes; /* weights, keys and values, and what the engine takes; 0: any */
+    int32_t memory_ctx;    /* tokens of the context; 0: 4096, or the trained context if that is less */
+} millet_budget;
+
+/*
+ * The types that lose least, by the sum of what each loses alone, in the budget. `options` are those of
+ * millet_quantize (allocator, tokenizer_path, n_threads count). Errors: those of opening, BAD_ARGUMENT (a
+ * budget that cannot be met: the message has the smallest one; a sensitivity of another model), NO_MEMORY.
+ */
+MILLET_API millet_status millet_plan_choose(const char *model, const millet_sensitivity *sensitivity,
+                                            const millet_budget *budget,
+                                            const millet_quantize_options *options, millet_plan **plan,
+                                            millet_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -38,5 +38,47 @@ run 2 $MILLET compact m.gguf -o x.gguf --plan plan.json --type Q8_0
 contains err 'no say'
 run 1 $MILLET compact m.gguf -o x.gguf --plan none.json
 run 1 $MILLET compact m.gguf --dry-run --write-plan no/such/plan.json
+# A plan for a budget.
+i=0
+while [ $i -lt 40 ]; do
+    echo "abc de $i fgh abc de"
+    i=$((i + 1))
+done > text.txt
+budget='--calibrate text.txt --calibration-tokens 48 -t 1'
+run 0 $MILLET compact m.gguf -o d.gguf --budget file=700kB $budget --sensitivity s.json --write-plan budget.json
+[ "$(wc -c < d.gguf)" -le 700000 ] || fail 'more than the budget'
+[ "$(wc -c < d.gguf)" -ge 696500 ] || fail "the budget is not filled: $(wc -c < d.gguf)"
+contains err 'types measured'
+run 0 $MILLET compact m.gguf -o e.gguf --plan budget.json
+cmp d.gguf e.gguf || fail 'the plan that was written makes another file'
+run 0 $MILLET run d.gguf -p 'abc de' -n 4
+run 0 $MILLET compact m.gguf --dry-run --budget file=0.7MB $budget --sensitivity s.json --json
+equal "$(json file_bytes)" "$(wc -c < d.gguf | tr -d ' ')" 'bytes of the same plan'
+json kl > /dev/null || fail 'no divergence'
+run 0 $MILLET compact m.gguf --dry-run --budget ram=12MiB@64,file=1MiB $budget --sensitivity s.json --json
+equal "$(json memory_ctx)" 64 context
+[ "$(json memory_bytes)" -le 12582912 ] || fail 'more memory than the budget'
+run 1 $MILLET compact m.gguf -o x.gguf --budget file=20kB $budget --sensitivity s.json
+contains err 'the smallest that would do is file='
+least=$(sed -n 's/.*file=\([0-9]*\).*/\1/p' err)
+run 0 $MILLET compact m.gguf -o f.gguf --budget file=$least $budget --sensitivity s.json
+equal "$(wc -c < f.gguf | tr -d ' ')" "$least" 'bytes of the smallest'
+run 1 $MILLET compact m.gguf -o x.gguf --budget ram=1MB@64 $budget --sensitivity s.json
+contains err 'the smallest that would do is ram='
+run 0 $MILLET compact m.gguf --dry-run --budget file=700kB $budget --types 'Q2_K,Q8_0' --measure 1
+echo other > other.txt
+run 1 $MILLET compact m.gguf --dry-run --budget file=700kB --calibrate other.txt
+contains err 'at least 16'
+run 1 $MILLET compact m.gguf --dry-run --budget file=700kB --calibrate text.txt --sensitivity s.json
+contains err 'another'
+for wrong in file ram=3@ size=3MB file=-1 file=3MX 'file=3MB;ram=2' file=3MB, ''; do
+    run 2 $MILLET compact m.gguf --dry-run --budget "$wrong" $budget
+    contains err 'is no budget'
+done
+run 2 $MILLET compact m.gguf --dry-run --budget file=1MB
+contains err '--calibrate'
+run 2 $MILLET compact m.gguf --dry-run --budget file=1MB $budget --plan plan.json
+run 2 $MILLET compact m.gguf --dry-run --budget file=1MB $budget --type Q8_0
+run 2 $MILLET compact m.gguf --dry-run --sensitivity s.json
 [ ! -e x.gguf ] || fail 'a refused run wrote a file'
 finish
