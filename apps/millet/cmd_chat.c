@@ -280,6 +280,7 @@ static int run(int n_operands, char **operands)
         status = cli_fail_text("%s has no chat template that is known; choose one with --template: %s",
                                operands[0], millet_chat_template_names());
     } else if ((status = cli_open_adapters(model, &options.adapters, &options.n_adapters)) != CLI_OK ||
+               (status = cli_open_grammar(model)) != CLI_OK ||
                (status = cli_open_speculation(&options, &draft)) != CLI_OK) {
         /* it has said why */
     } else if (millet_session_open(model, &options, &session, &err) != MILLET_OK) {
@@ -291,6 +292,7 @@ static int run(int n_operands, char **operands)
     millet_session_close(&session);
     millet_model_close(&draft);
     cli_close_adapters();
+    cli_close_grammar();
     millet_model_close(&model);
     return status;
 }

@@ -113,6 +113,7 @@ static int generate(const millet_model *model, const char *prompt, size_t length
     millet_model *draft;
     millet_error err;
     int status = cli_open_adapters(model, &options.adapters, &options.n_adapters);
+    if (status == CLI_OK) status = cli_open_grammar(model);
     if (status == CLI_OK) status = cli_open_speculation(&options, &draft);
     if (status != CLI_OK) return status;
     if (millet_session_open(model, &options, &session, &err) != MILLET_OK) {
@@ -154,6 +155,7 @@ static int run(int n_operands, char **operands)
         status = generate(model, text, length);
     free(text);
     cli_close_adapters();
+    cli_close_grammar();
     millet_model_close(&model);
     return status;
 }
@@ -181,6 +183,7 @@ const struct cli_verb cli_verb_run = {
         "millet run model.gguf -p 'Once upon a time' -n 64\ta story\n"
         "millet run model.gguf -p 'Once' -n 64 --temperature 0\tthe same story each time\n"
         "millet run model.gguf -p 'Once' -n 8 --n-best 5 --json\twith the five best tokens of each step\n"
+        "millet run model.gguf -p 'Is it so?' --grammar yes_or_no.gbnf\tnothing but what the grammar allows\n"
         "millet run model.gguf --lora tuned.gguf=0.8 -p 'Once'\twith an adapter, a little weaker than it was "
         "trained\n"
         "millet run model.gguf --draft small.gguf --lookup --speed < prompt.txt\tthe same text, sooner",

@@ -1,6 +1,9 @@
 /* What run and chat share. SPDX-License-Identifier: Apache-2.0 */
 #include "generation.h"
 
+#include "millet/grammar.h"
+
+#include <stdlib.h>
 #include <time.h>
 
 static struct {
@@ -8,6 +11,7 @@ static struct {
     float temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;
     uint64_t seed;
     struct cli_list stop;
+    const char *grammar;
     bool ignore_end;
 } arguments = {
     /* The library's defaults, shown in the help; a number below the range means: not given. */
@@ -16,6 +20,8 @@ static struct {
     .typical_p = -1,          .repeat_penalty = -1, .frequency_penalty = -100,
     .presence_penalty = -100, .seed = UINT64_MAX,
 };
+
+static millet_grammar *grammar; /* NULL: none */
 
 const struct cli_option cli_generation_rows[] = {
     {.name = "n-predict",
@@ -94,6 +100,11 @@ const struct cli_option cli_generation_rows[] = {
      .kind = CLI_LIST,
      .target = &arguments.stop,
      .help = "end before this text; may be given several times"},
+    {.name = "grammar",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.grammar,
+     .help = "generate only what this grammar allows (GBNF)"},
     {.name = "ignore-end",
      .kind = CLI_FLAG,
      .target = &arguments.ignore_end,
@@ -109,6 +120,7 @@ millet_generate_options cli_generate_options(void)
     options.stop = arguments.stop.items;
     options.n_stop = arguments.stop.count;
     options.ignore_end = arguments.ignore_end;
+    options.grammar = grammar;
     if (arguments.temperature >= 0) sampler->temperature = arguments.temperature;
     if (arguments.top_k >= 0) sampler->top_k = arguments.top_k;
     if (arguments.top_p >= 0) sampler->top_p = arguments.top_p;
@@ -125,6 +137,25 @@ millet_generate_options cli_generate_options(void)
         sampler->seed = (uint64_t)now.tv_sec * 1000000007u + (uint64_t)now.tv_nsec;
     }
     return options;
+}
+
+int cli_open_grammar(const millet_model *model)
+{
+    if (!arguments.grammar) return CLI_OK;
+    char *text;
+    size_t length;
+    if (!cli_read_text(arguments.grammar, &text, &length)) return CLI_FAILED;
+    millet_error err;
+    millet_status status = millet_grammar_open(model, text, length, NULL, &grammar, &err);
+    free(text);
+    if (status == MILLET_OK) return CLI_OK;
+    if (!err.file[0]) snprintf(err.file, sizeof err.file, "%s", arguments.grammar);
+    return cli_fail(&err);
+}
+
+void cli_close_grammar(void)
+{
+    millet_grammar_close(&grammar);
 }
 
 bool cli_print_piece(void *context, const millet_piece *piece)

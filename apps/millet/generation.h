@@ -10,6 +10,11 @@ extern const struct cli_option cli_generation_rows[];
  * rows. */
 millet_generate_options cli_generate_options(void);
 
+/* Reads the grammar that --grammar names for the model; options have it from then on. An exit code. To be
+ * closed before the model. */
+int cli_open_grammar(const millet_model *model);
+void cli_close_grammar(void);
+
 /* Prints the text of a piece to stdout at once; stops on Ctrl-C. */
 bool cli_print_piece(void *context, const millet_piece *piece);
 

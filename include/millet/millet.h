@@ -372,6 +372,9 @@ typedef struct millet_piece {
 /* Return false to stop. */
 typedef bool millet_piece_callback(void *context, const millet_piece *piece);
 
+/* What may be generated: grammar.h. */
+typedef struct millet_grammar millet_grammar;
+
 typedef struct millet_generate_options {
     millet_sampler_options sampler;
     int32_t max_tokens;      /* 0: until the end token or the end of the context */
@@ -381,7 +384,10 @@ typedef struct millet_generate_options {
     int32_t n_best;          /* alternatives to report with each token, 0 to 64 */
     bool special;            /* recognise special tokens in the prompt */
     bool no_bos;             /* do not add BOS before the prompt */
-    bool ignore_end;         /* go on after end tokens */
+    bool ignore_end;         /* go on after end tokens; does nothing with a grammar */
+    millet_grammar
+        *grammar; /* of the same model: what is generated is a sentence of it; begun anew. NULL: anything.
+                     Generation ends as with an end token where nothing else can follow */
 } millet_generate_options;
 
 MILLET_API millet_generate_options millet_generate_options_default(void);

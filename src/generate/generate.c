@@ -1,6 +1,7 @@
 /* millet_generate: prompt, token loop, log-probabilities, stop strings. SPDX-License-Identifier: Apache-2.0
  */
 #include "base/clock.h"
+#include "generate/grammar.h"
 #include "generate/logprob.h"
 #include "generate/session.h"
 
@@ -28,6 +29,9 @@ static millet_status check_options(const millet_session *session, const millet_g
     if (!session->model->tokenizer)
         return mlt_fail(err, MILLET_UNSUPPORTED,
                         "the model has no tokenizer; use millet_eval with ids of your own");
+    if (options->grammar && !mlt_grammar_is_for(options->grammar, session->model))
+        return mlt_fail_at(err, MILLET_BAD_ARGUMENT, NULL, "grammar", MILLET_NO_OFFSET,
+                           "the grammar was opened for another model");
     return MILLET_OK;
 }
 
@@ -93,8 +97,14 @@ static millet_status next_token(struct generation *g, const float *logits, int32
 {
     millet_session *session = g->session;
     const millet_model *model = session->model;
+    millet_grammar *grammar = g->options->grammar;
     millet_piece piece = {.best = g->best};
-    millet_status status = millet_sampler_sample(session->sampler, logits, &piece.token, err);
+    const float *choice = logits;
+    if (grammar) {
+        MLT_TRY(mlt_grammar_mask(grammar, logits, session->row, err));
+        choice = session->row;
+    }
+    millet_status status = millet_sampler_sample(session->sampler, choice, &piece.token, err);
     if (status != MILLET_OK) {
         mlt_error_in_file(err, model->checkpoint->path); /* nothing but NaN: the weights are damaged */
         return status;
@@ -106,14 +116,19 @@ static millet_status next_token(struct generation *g, const float *logits, int32
         piece.n_best = mlt_find_best(logits, n_vocab, &scale, g->best, g->options->n_best);
     }
     *token = piece.token;
-    bool end = !g->options->ignore_end && mlt_tokenizer_is_end(model->tokenizer, piece.token);
+    bool end = (!g->options->ignore_end || grammar) && mlt_tokenizer_is_end(model->tokenizer, piece.token);
+    bool sentence_ends = false;
     if (!end) {
+        if (grammar) {
+            MLT_TRY(millet_grammar_accept(grammar, piece.token, err));
+            millet_grammar_complete(grammar, &sentence_ends);
+        }
         mlt_session_append(session, g->options->sequence, &piece.token, 1);
         g->filter.n_held += mlt_decode_token(model->tokenizer, &g->decode, piece.token, false,
                                              g->filter.held + g->filter.n_held);
     }
     bool go_on = give_out(g, piece, false);
-    *done = !go_on || end || g->stopped;
+    *done = !go_on || end || sentence_ends || g->stopped;
     *finish = g->stopped ? MILLET_FINISH_STOP : !go_on ? MILLET_FINISH_CALLBACK : MILLET_FINISH_END;
     return MILLET_OK;
 }
@@ -174,6 +189,10 @@ millet_status millet_generate(millet_session *session, const char *prompt, size_
 
     double prompt_end = start;
     bool done = false;
+    if (options->grammar) {
+        millet_grammar_reset(options->grammar);
+        if (millet_grammar_complete(options->grammar, &done) && done) all.finish = MILLET_FINISH_END;
+    }
     while (!done && session->length[sequence] < n_ctx &&
            (options->max_tokens == 0 || all.generated_tokens < options->max_tokens)) {
         int32_t room = n_ctx - session->length[sequence], n = 0;

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-/* Where decoded bytes go: characters that are complete to `out`, a begun one to the state. */
+/* Where decoded bytes go: characters that are complete to `out`, a begun one to the state. Without a state
+ * all bytes go to `out`, as those of a text that has begun. */
 struct sink {
     struct mlt_decode_state *state;
     char *out;
@@ -20,6 +21,10 @@ static void put_replacement(struct sink *sink)
 static void put_byte(struct sink *sink, uint8_t byte)
 {
     struct mlt_decode_state *state = sink->state;
+    if (!state) {
+        sink->out[sink->length++] = (char)byte;
+        return;
+    }
     if (state->n_pending && !mlt_utf8_continues(state->pending, state->n_pending, byte)) {
         put_replacement(sink);
         state->n_pending = 0;
@@ -88,8 +93,8 @@ static void put_wordpiece(struct sink *sink, const char *text, size_t length, bo
 static void put_text(const struct mlt_tokenizer *tokenizer, struct sink *sink, const char *text,
                      size_t length)
 {
-    bool first = !sink->state->started;
-    sink->state->started = true;
+    bool first = sink->state && !sink->state->started;
+    if (first) sink->state->started = true;
     switch (tokenizer->kind) {
     case MLT_TOKENIZER_BPE:
         if (tokenizer->byte_level)
@@ -135,6 +140,22 @@ size_t mlt_decode_token(const struct mlt_tokenizer *tokenizer, struct mlt_decode
         put_byte(&sink, (uint8_t)mlt_byte_token_value(text, length));
         state->started = true;
         break;
+    case MLT_TOKEN_NORMAL: put_text(tokenizer, &sink, text, length); break;
+    }
+    return sink.length;
+}
+
+size_t mlt_token_bytes(const struct mlt_tokenizer *tokenizer, int32_t id, char *out)
+{
+    struct sink sink = {NULL, out, 0};
+    size_t length;
+    const char *text = mlt_string_table_get(&tokenizer->strings, id, &length);
+    switch ((enum mlt_token_type)tokenizer->types[id]) {
+    case MLT_TOKEN_UNKNOWN:
+    case MLT_TOKEN_CONTROL:
+    case MLT_TOKEN_UNUSED: break;
+    case MLT_TOKEN_USER_DEFINED: put_bytes(&sink, text, length); break;
+    case MLT_TOKEN_BYTE: put_byte(&sink, (uint8_t)mlt_byte_token_value(text, length)); break;
     case MLT_TOKEN_NORMAL: put_text(tokenizer, &sink, text, length); break;
     }
     return sink.length;

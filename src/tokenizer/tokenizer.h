@@ -152,6 +152,9 @@ size_t mlt_tokenizer_max_piece(const struct mlt_tokenizer *tokenizer);
  */
 size_t mlt_decode_token(const struct mlt_tokenizer *tokenizer, struct mlt_decode_state *state, int32_t id,
                         bool special, char *out);
+/* The bytes that `id` (in range) adds to a text that has begun, characters complete or not; none for control
+ * tokens. Capacity as above. */
+size_t mlt_token_bytes(const struct mlt_tokenizer *tokenizer, int32_t id, char *out);
 /* What is still pending at the end, as U+FFFD; capacity >= 12. */
 size_t mlt_decode_finish(struct mlt_decode_state *state, char *out);
 

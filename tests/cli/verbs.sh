@@ -51,6 +51,16 @@ equal "$(json generated_tokens)" 4 'tokens generated'
 json tokens.3.best.2.logprob > /dev/null || fail 'n-best'
 equal "$(json finish)" length finish
 
+printf 'root ::= "yes" | "no" " "? [a-f]{3}\n' > grammar
+for seed in 1 2 3 4; do
+    run 0 $MILLET run m.gguf -p abc --seed $seed --grammar grammar
+    grep -qE '^(yes|no ?[a-f]{3})$' out || fail "the grammar does not allow: $(cat out)"
+done
+printf 'root ::= "yes"\n  | missing\n' > grammar
+run 1 $MILLET run m.gguf -p abc --grammar grammar
+contains err 'grammar: line 2, column 5: the rule missing is missing'
+run 1 $MILLET run m.gguf -p abc --grammar no/such/file
+
 for guess in --lookup '--draft m.gguf' '--lookup --draft m.gguf --draft-tokens 3 --draft-always'; do
     run 0 $MILLET run m.gguf -p abc -n 12 --seed 5 --speed $guess
     cmp out first || fail "another text with $guess"
@@ -71,6 +81,9 @@ equal "$(wc -l < out | tr -d ' ')" "$(tr -cd '\n' < out | wc -c | tr -d ' ')" 'l
 cp out first
 INPUT=turns run 0 $MILLET chat m.gguf --template chatml -n 8 --seed 1 -s 'be kind' --lookup --draft m.gguf
 cmp out first || fail 'another conversation with guesses'
+printf 'root ::= "it is " [a-z]{2,6}\n' > grammar
+INPUT=turns run 0 $MILLET chat m.gguf --template chatml --seed 1 --grammar grammar
+equal "$(grep -cE '^it is [a-z]{2,6}$' out)" 2 'answers by the grammar'
 INPUT=turns run 1 $MILLET chat m.gguf
 contains err '--template'
 run 0 $MILLET chat m.gguf --template list
