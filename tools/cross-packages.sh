@@ -15,7 +15,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$root/build/aarch64-sysroot}
 architecture=${2:-arm64}
-packages="libpcre2-dev libpcre2-8-0 libjansson-dev libjansson4 zlib1g-dev zlib1g libcmocka-dev libcmocka0"
+packages="libpcre2-dev libpcre2-8-0 libjansson-dev libjansson4 zlib1g-dev zlib1g libsqlite3-dev libsqlite3-0 libcmocka-dev libcmocka0"
 
 # The stamp names what was unpacked: a longer list of packages makes an old folder incomplete.
 stamp="$folder/.packages"

@@ -8,6 +8,7 @@
     X(inspect)                                                                                               \
     X(run)                                                                                                   \
     X(chat)                                                                                                  \
+    X(assist)                                                                                                \
     X(understand)                                                                                            \
     X(compact)                                                                                               \
     X(prune) X(train) X(distil) X(eval) X(bench) X(tokenize) X(tokenizer) X(corpus) X(logits) X(completion)

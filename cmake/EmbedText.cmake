@@ -1,0 +1,12 @@
+# Writes OUT: the table mlt_manifests of the texts of FILES, in their order, ending with NULL.
+set(text "/* Written by the build from src/assistant/skills. */\n#include \"assistant/manifest.h\"\n\n")
+set(names "")
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
+  string(APPEND text "static const char ${name}[] = {${bytes}0};\n")
+  string(APPEND names "${name}, ")
+endforeach()
+string(APPEND text "\nconst char *const mlt_manifests[] = {${names}0};\n")
+file(WRITE ${OUT} "${text}")
