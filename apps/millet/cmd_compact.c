@@ -138,7 +138,7 @@ static int run(int n_operands, char **operands)
     }
     bool done;
     cli_catch_interrupt();
-    code = cli_plan_prepare(operands[0], &options, &done);
+    code = cli_plan_prepare(operands[0], arguments.output, &options, &done);
     if (code != CLI_OK || done) {
         cli_plan_close();
         cli_close_adapters();
@@ -149,16 +149,20 @@ static int run(int n_operands, char **operands)
     double began = cli_seconds();
     millet_status status = millet_quantize(operands[0], arguments.output, &options, &result, &err);
     cli_progress_end();
+    if (status == MILLET_CANCELLED) {
+        code = cli_fail_text("interrupted; nothing was written to %s", arguments.output);
+    } else if (status != MILLET_OK) {
+        code = cli_fail(&err);
+    } else {
+        if (cli_json)
+            code = cli_print_json(result_json(operands[0], result));
+        else
+            print_result(result, cli_seconds() - began);
+        if (code == CLI_OK) code = cli_plan_report(operands[0], arguments.output, &options, result);
+    }
+    millet_quantized_free(&result);
     cli_plan_close();
     cli_close_adapters();
-    if (status == MILLET_CANCELLED)
-        return cli_fail_text("interrupted; nothing was written to %s", arguments.output);
-    if (status != MILLET_OK) return cli_fail(&err);
-    if (cli_json)
-        code = cli_print_json(result_json(operands[0], result));
-    else
-        print_result(result, cli_seconds() - began);
-    millet_quantized_free(&result);
     return code;
 }
 

@@ -1,6 +1,7 @@
 /* The plan of `millet compact`. SPDX-License-Identifier: Apache-2.0 */
 #include "plan_options.h"
 
+#include "compact_report.h"
 #include "plan_budget.h"
 
 #include <math.h>
@@ -8,12 +9,13 @@
 #include <string.h>
 
 static struct {
-    const char *plan, *write, *budget, *calibrate, *sensitivity, *types;
-    int32_t measure, tokens;
+    const char *plan, *write, *budget, *calibrate, *sensitivity, *types, *report, *evaluate;
+    int32_t measure, tokens, evaluation_tokens;
     bool dry_run;
 } arguments;
 
 static millet_plan *plan;
+static millet_sensitivity *sensitivity; /* of --budget */
 
 const struct cli_option cli_plan_rows[] = {
     {.name = "plan",
@@ -63,6 +65,24 @@ const struct cli_option cli_plan_rows[] = {
      .target = &arguments.tokens,
      .max = 1 << 20,
      .help = "tokens of the text to measure on; 0: 1024"},
+    {.name = "report",
+     .argument = "NAME",
+     .kind = CLI_STRING,
+     .target = &arguments.report,
+     .help =
+         "compare the output with MODEL on a text, and write a page (NAME.html, with NAME.json) or a folder "
+         "NAME with both"},
+    {.name = "evaluate",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.evaluate,
+     .help = "the text of --report; without, that of --calibrate"},
+    {.name = "evaluation-tokens",
+     .argument = "N",
+     .kind = CLI_INT,
+     .target = &arguments.evaluation_tokens,
+     .max = 2147483647,
+     .help = "use only the first N tokens of it; 0: 16384"},
     {.name = "dry-run",
      .kind = CLI_FLAG,
      .target = &arguments.dry_run,
@@ -139,7 +159,6 @@ static int make_plan(const char *model, const millet_quantize_options *options)
     if (!arguments.calibrate)
         return cli_usage("--budget needs --calibrate FILE: a text of the kind that the model is for");
     millet_sensitivity_options measure = millet_sensitivity_options_default();
-    millet_sensitivity *sensitivity = NULL;
     char *text = NULL;
     size_t length = 0;
     if (!cli_read_text(arguments.calibrate, &text, &length)) return CLI_FAILED;
@@ -164,7 +183,6 @@ static int make_plan(const char *model, const millet_quantize_options *options)
                 sensitivity->n_tensors, (long long)sensitivity->n_tokens, sensitivity->n_measured,
                 sensitivity->n_estimated);
     if (status == MILLET_OK) status = millet_plan_choose(model, sensitivity, &budget, options, &plan, &err);
-    millet_sensitivity_free(&sensitivity);
     if (status == MILLET_CANCELLED && arguments.sensitivity)
         return cli_fail_text("%s; what was is in %s", err.message, arguments.sensitivity);
     return status == MILLET_OK ? CLI_OK : cli_fail(&err);
@@ -183,7 +201,7 @@ static int get_plan(const char *model, const millet_quantize_options *options)
     return status == MILLET_OK ? CLI_OK : cli_fail(&err);
 }
 
-int cli_plan_prepare(const char *model, millet_quantize_options *options, bool *done)
+int cli_plan_prepare(const char *model, const char *output, millet_quantize_options *options, bool *done)
 {
     millet_error err;
     *done = false;
@@ -191,7 +209,15 @@ int cli_plan_prepare(const char *model, millet_quantize_options *options, bool *
                               arguments.tokens || arguments.calibrate))
         return cli_usage("--calibrate, --sensitivity, --types, --measure and --calibration-tokens go with "
                          "--budget");
-    if (!cli_plan_asked() && !arguments.write && !arguments.dry_run) return CLI_OK;
+    if (arguments.report && !arguments.evaluate && !arguments.calibrate)
+        return cli_usage("--report needs a text to compare on: --evaluate FILE");
+    if (arguments.report && arguments.dry_run)
+        return cli_usage("--report is of a file that is written; --dry-run writes none");
+    if (arguments.report && (options->split_bytes || strcmp(output, model) == 0))
+        return cli_usage("--report compares MODEL with one other file: without --split, under another name");
+    if (!arguments.report && (arguments.evaluate || arguments.evaluation_tokens))
+        return cli_usage("--evaluate and --evaluation-tokens go with --report");
+    if (!cli_plan_asked() && !arguments.write && !arguments.dry_run && !arguments.report) return CLI_OK;
     if (arguments.plan && arguments.budget)
         return cli_usage("--plan has a plan already; --budget would make another");
     if (arguments.budget && options->n_merge)
@@ -208,7 +234,27 @@ int cli_plan_prepare(const char *model, millet_quantize_options *options, bool *
     return CLI_OK;
 }
 
+int cli_plan_report(const char *model, const char *output, const millet_quantize_options *options,
+                    const millet_quantized *result)
+{
+    enum { DEFAULT_TOKENS = 16384 };
+    if (!arguments.report) return CLI_OK;
+    const struct compact_subject subject = {
+        .input = model,
+        .output = output,
+        .text = arguments.evaluate ? arguments.evaluate : arguments.calibrate,
+        .calibration = arguments.calibrate,
+        .max_tokens = arguments.evaluation_tokens ? arguments.evaluation_tokens : DEFAULT_TOKENS,
+        .options = options,
+        .result = result,
+        .plan = plan,
+        .sensitivity = sensitivity,
+    };
+    return cli_compact_report(&subject, arguments.report);
+}
+
 void cli_plan_close(void)
 {
+    millet_sensitivity_free(&sensitivity);
     millet_plan_free(&plan);
 }

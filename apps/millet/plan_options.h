@@ -21,7 +21,14 @@ bool cli_plan_is_dry(void);
  * that is asked for. With a dry run it is shown, too, and *done is set. Returns CLI_OK or, after a message,
  * another exit code.
  */
-int cli_plan_prepare(const char *model, millet_quantize_options *options, bool *done);
+int cli_plan_prepare(const char *model, const char *output, millet_quantize_options *options, bool *done);
 void cli_plan_close(void);
+
+/*
+ * After the output has been written: measures it and writes the report that --report asks for; nothing where
+ * it does not.
+ */
+int cli_plan_report(const char *model, const char *output, const millet_quantize_options *options,
+                    const millet_quantized *result);
 
 #endif

@@ -80,5 +80,27 @@ contains err '--calibrate'
 run 2 $MILLET compact m.gguf --dry-run --budget file=1MB $budget --plan plan.json
 run 2 $MILLET compact m.gguf --dry-run --budget file=1MB $budget --type Q8_0
 run 2 $MILLET compact m.gguf --dry-run --sensitivity s.json
+# A report: what was lost, as JSON and as a page that needs nothing from elsewhere.
+run 0 $MILLET compact m.gguf -o r.gguf --budget file=700kB $budget --sensitivity s.json --evaluate text.txt --report rep
+contains out 'KL divergence, mean'
+[ "$($JSON_GET file_bytes < rep/report.json)" = "$(wc -c < r.gguf | tr -d ' ')" ] || fail 'bytes in the report'
+for key in before.perplexity.value after.perplexity.high kl.mean.value kl.q99 agreement.low predicted_kl points.0.kl; do
+    $JSON_GET $key < rep/report.json > /dev/null || fail "$key is not in the report"
+done
+contains rep/index.html '<svg'
+contains rep/index.html 'divergence by size'
+contains rep/index.html 'sensitivity by layer'
+contains rep/index.html '</html>'
+grep -q -E 'http|<script|src=' rep/index.html && fail 'the page asks for more than itself'
+run 0 $MILLET compact m.gguf -o t.gguf --type Q4_0 --evaluate text.txt --evaluation-tokens 60 --report one.html
+contains one.html 'bits by tensor'
+$JSON_GET after.weight_bytes < one.json > /dev/null || fail 'no JSON beside the page'
+run 1 $MILLET compact m.gguf -o t.gguf --type Q4_0 --evaluate text.txt --report no/such/place
+run 2 $MILLET compact m.gguf -o t.gguf --type Q4_0 --report rep
+contains err '--evaluate'
+run 2 $MILLET compact m.gguf -o m.gguf --type Q4_0 --evaluate text.txt --report rep
+run 2 $MILLET compact m.gguf -o t.gguf --type Q4_0 --evaluate text.txt
+run 2 $MILLET compact m.gguf --type Q4_0 --evaluate text.txt --report rep --dry-run
+
 [ ! -e x.gguf ] || fail 'a refused run wrote a file'
 finish
