@@ -2,6 +2,7 @@
 #include "generation.h"
 
 #include "millet/grammar.h"
+#include "millet/schema.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -11,7 +12,7 @@ static struct {
     float temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;
     uint64_t seed;
     struct cli_list stop;
-    const char *grammar;
+    const char *grammar, *schema;
     bool ignore_end;
 } arguments = {
     /* The library's defaults, shown in the help; a number below the range means: not given. */
@@ -105,6 +106,11 @@ const struct cli_option cli_generation_rows[] = {
      .kind = CLI_STRING,
      .target = &arguments.grammar,
      .help = "generate only what this grammar allows (GBNF)"},
+    {.name = "json-schema",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.schema,
+     .help = "generate only JSON that this schema allows"},
     {.name = "ignore-end",
      .kind = CLI_FLAG,
      .target = &arguments.ignore_end,
@@ -139,18 +145,44 @@ millet_generate_options cli_generate_options(void)
     return options;
 }
 
+/* What is wrong with a file that was read for the library. */
+static int fail_in_file(millet_error *err, const char *file)
+{
+    if (!err->file[0]) snprintf(err->file, sizeof err->file, "%s", file);
+    return cli_fail(err);
+}
+
+/* The schema's text, released, becomes the grammar's. */
+static int convert_schema(char **text, size_t *length)
+{
+    char *schema = *text, *out = NULL;
+    size_t n, again;
+    millet_error err;
+    millet_status status = millet_schema_to_grammar(schema, *length, NULL, 0, &n, &err);
+    if (status == MILLET_OK) out = malloc(n + 1);
+    if (out) status = millet_schema_to_grammar(schema, *length, out, n, &again, &err);
+    free(schema);
+    *text = out;
+    *length = n;
+    if (status != MILLET_OK) return fail_in_file(&err, arguments.schema);
+    return out ? CLI_OK : cli_fail_text("out of memory");
+}
+
 int cli_open_grammar(const millet_model *model)
 {
-    if (!arguments.grammar) return CLI_OK;
+    const char *file = arguments.schema ? arguments.schema : arguments.grammar;
+    if (!file) return CLI_OK;
+    if (arguments.schema && arguments.grammar)
+        return cli_usage("--grammar and --json-schema exclude each other");
     char *text;
     size_t length;
-    if (!cli_read_text(arguments.grammar, &text, &length)) return CLI_FAILED;
+    if (!cli_read_text(file, &text, &length)) return CLI_FAILED;
     millet_error err;
-    millet_status status = millet_grammar_open(model, text, length, NULL, &grammar, &err);
+    int code = arguments.schema ? convert_schema(&text, &length) : CLI_OK;
+    if (code == CLI_OK && millet_grammar_open(model, text, length, NULL, &grammar, &err) != MILLET_OK)
+        code = fail_in_file(&err, file);
     free(text);
-    if (status == MILLET_OK) return CLI_OK;
-    if (!err.file[0]) snprintf(err.file, sizeof err.file, "%s", arguments.grammar);
-    return cli_fail(&err);
+    return code;
 }
 
 void cli_close_grammar(void)

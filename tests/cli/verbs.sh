@@ -60,6 +60,13 @@ printf 'root ::= "yes"\n  | missing\n' > grammar
 run 1 $MILLET run m.gguf -p abc --grammar grammar
 contains err 'grammar: line 2, column 5: the rule missing is missing'
 run 1 $MILLET run m.gguf -p abc --grammar no/such/file
+echo '{"type": "object", "properties": {"n": {"type": "integer", "minimum": 3, "maximum": 17}}, "required": ["n"]}' > schema
+run 0 $MILLET run m.gguf -p abc --seed 1 --json-schema schema
+[ "$(json n)" -ge 3 ] && [ "$(json n)" -le 17 ] || fail "JSON by the schema: $(cat out)"
+echo '{"type": "string", "pattern": "a+"}' > schema
+run 1 $MILLET run m.gguf -p abc --json-schema schema
+contains err 'schema: #/pattern: '
+run 2 $MILLET run m.gguf -p abc --json-schema schema --grammar grammar
 
 for guess in --lookup '--draft m.gguf' '--lookup --draft m.gguf --draft-tokens 3 --draft-always'; do
     run 0 $MILLET run m.gguf -p abc -n 12 --seed 5 --speed $guess
