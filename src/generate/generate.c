@@ -1,7 +1,7 @@
 /* millet_generate: prompt, token loop, log-probabilities, stop strings. SPDX-License-Identifier: Apache-2.0
  */
 #include "base/clock.h"
-#include "generate/grammar.h"
+#include "generate/grammar_mask.h"
 #include "generate/logprob.h"
 #include "generate/session.h"
 

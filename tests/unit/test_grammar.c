@@ -19,7 +19,7 @@
 #include "base/random.h"
 #include "generate/automaton.h"
 #include "generate/gbnf.h"
-#include "generate/grammar.h"
+#include "generate/grammar_mask.h"
 #include "model/model.h"
 #include "support/counting_allocator.h"
 #include "support/tiny_model.h"

@@ -4,7 +4,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "generate/grammar.h"
+#include "generate/grammar_mask.h"
 
 #include "generate/automaton.h"
 #include "generate/gbnf.h"

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MLT_GRAMMAR_H
-#define MLT_GRAMMAR_H
+#ifndef MLT_GRAMMAR_MASK_H
+#define MLT_GRAMMAR_MASK_H
 
 #include "millet/grammar.h"
 
