@@ -11,6 +11,8 @@
 #include "assistant/zone.h"
 #include "base/random.h"
 
+struct mlt_parts;
+
 /* A skill with the arguments it is to be called with: a new call, one that waits, or one that was made. */
 struct mlt_request {
     const struct mlt_skill_entry *skill; /* NULL: none */
@@ -58,7 +60,7 @@ struct millet_assistant {
     char *calls_text;
     char *state_text;
     millet_outcome outcome;
-    void *parts; /* what the built-in skills keep: skills.h */
+    struct mlt_parts *parts; /* what the built-in skills keep: parts.h */
 };
 
 const struct mlt_skill_entry *mlt_find_skill(const millet_assistant *assistant, const char *name);

@@ -119,9 +119,10 @@ static millet_status fresh(millet_assistant *assistant, const char *text, size_t
     struct commands commands = {.count = 0};
     bool several = false;
     millet_status status = mlt_read_utterance(assistant, text, length, &whole, err);
-    /* a sentence without free text leaves nothing over for a second command */
-    if (status == MILLET_OK && !(whole.by_sentence && !whole.has_free_text))
-        status = split(assistant, text, length, &commands, &several, err);
+    /* a sentence without free text leaves nothing over for a second command; a note keeps its words */
+    bool keep = whole.by_sentence && (!whole.has_free_text ||
+                                      json_is_true(json_object_get(whole.request.skill->manifest, "whole")));
+    if (status == MILLET_OK && !keep) status = split(assistant, text, length, &commands, &several, err);
     if (status == MILLET_OK)
         status = several ? run_commands(assistant, &commands, err) : act_on(assistant, &whole, err);
     mlt_request_clear(&whole.request);
@@ -178,10 +179,18 @@ static millet_status ask_again(millet_assistant *assistant, millet_error *err)
     return mlt_perform(assistant, &request, false, err);
 }
 
-/* Whether a parameter's value may be told alone: typed ones, and texts whose manifest allows it. */
-static bool may_follow(const struct mlt_parameter *parameter)
+/* Whether a parameter's value may be told alone: typed ones, and texts whose manifest allows it, where one of
+ * the words stands that mark it. */
+static bool may_follow(const struct mlt_parameter *parameter, const char *text)
 {
-    return parameter->type != MLT_TYPE_TEXT || json_is_true(json_object_get(parameter->manifest, "follow"));
+    size_t i;
+    json_t *marks = json_object_get(parameter->manifest, "mark"), *mark;
+    if (parameter->type != MLT_TYPE_TEXT) return true;
+    if (!json_is_true(json_object_get(parameter->manifest, "follow"))) return false;
+    json_array_foreach (marks, i, mark) {
+        if (strstr(text, json_string_value(mark))) return true;
+    }
+    return !marks;
 }
 
 /* The words as the value that was asked for, with and without what leads to it. */
@@ -192,10 +201,10 @@ static json_t *answer_value(const millet_assistant *assistant, const struct mlt_
     size_t n = length;
     json_t *value = NULL;
     while (mlt_strip_lead(&at, &n))
-        if (parameter->type != MLT_TYPE_TEXT && (value = mlt_typed_value(assistant, parameter, at, n)))
+        if (parameter->type != MLT_TYPE_TEXT && (value = mlt_typed_told(assistant, parameter, at, n)))
             return value;
     if (parameter->type != MLT_TYPE_TEXT) {
-        value = mlt_typed_value(assistant, parameter, text, length);
+        value = mlt_typed_told(assistant, parameter, text, length);
         return value ? value : mlt_typed_find(assistant, parameter, text, length);
     }
     at = text;
@@ -203,7 +212,7 @@ static json_t *answer_value(const millet_assistant *assistant, const struct mlt_
     while (mlt_strip_polite(&at, &n))
         continue;
     /* a name that tells things apart: "the egg one" */
-    while (may_follow(parameter) && mlt_strip_lead(&at, &n))
+    while (may_follow(parameter, text) && mlt_strip_lead(&at, &n))
         continue;
     return mlt_typed_value(assistant, parameter, at, n);
 }
@@ -274,13 +283,18 @@ static millet_status vary_last(millet_assistant *assistant, const char *text, si
     const struct mlt_request *last = &assistant->dialogue.last;
     for (int i = 0; last->skill && i < last->skill->n_parameters; i++) {
         const struct mlt_parameter *parameter = &last->skill->parameters[i];
-        if (!may_follow(parameter)) continue;
+        if (!may_follow(parameter, text)) continue;
         if (given_only && !json_object_get(last->arguments, parameter->name)) continue;
         const char *at = text;
         size_t n = length;
-        json_t *value = mlt_typed_value(assistant, parameter, at, n);
+        json_t *value = NULL;
+        if (parameter->type == MLT_TYPE_TEXT) { /* "the hardware list" */
+            while (mlt_strip_lead(&at, &n))
+                continue;
+        }
+        value = mlt_typed_told(assistant, parameter, at, n);
         while (!value && mlt_strip_lead(&at, &n))
-            value = mlt_typed_value(assistant, parameter, at, n);
+            value = mlt_typed_told(assistant, parameter, at, n);
         if (!value) continue;
         json_t *arguments = json_deep_copy(last->arguments);
         if (!arguments || json_object_set_new(arguments, parameter->name, value) != 0) {
@@ -306,6 +320,16 @@ static millet_status undo_silently(millet_assistant *assistant, millet_error *er
     return MILLET_OK;
 }
 
+/* "no, set it for ten minutes": a whole command after what begins a correction. */
+static millet_status corrected_command(millet_assistant *assistant, const char *text, size_t length,
+                                       struct mlt_request *request, millet_error *err)
+{
+    struct mlt_reading reading;
+    MLT_TRY(mlt_read_sentences(assistant, text, length, &reading, err));
+    mlt_request_move(request, &reading.request);
+    return MILLET_OK;
+}
+
 /* "no, ten minutes", "and tomorrow?": a part of the last request in its place. */
 static millet_status variation(millet_assistant *assistant, const char *text, size_t length, bool *is,
                                millet_error *err)
@@ -317,11 +341,13 @@ static millet_status variation(millet_assistant *assistant, const char *text, si
     if (!correction) {
         if (!mlt_strip_follow_up(&at, &n)) return MILLET_OK;
     }
-    MLT_TRY(vary_last(assistant, at, n, true, &request, err));
+    if (correction) MLT_TRY(corrected_command(assistant, at, n, &request, err));
+    if (!request.skill) MLT_TRY(vary_last(assistant, at, n, true, &request, err));
     if (!request.skill) MLT_TRY(vary_last(assistant, at, n, false, &request, err));
     if (!request.skill) return MILLET_OK;
     *is = true;
-    millet_status status = correction ? undo_silently(assistant, err) : MILLET_OK;
+    bool again = request.skill == assistant->dialogue.last.skill;
+    millet_status status = correction && again ? undo_silently(assistant, err) : MILLET_OK;
     if (status == MILLET_OK) status = mlt_perform(assistant, &request, false, err);
     mlt_request_clear(&request);
     return status;

@@ -134,12 +134,11 @@ static int take_slots(const millet_assistant *assistant, const struct mlt_skill_
             if (number == 0.5 && unit == 60) number = 30;
             if (number > 0) seconds[parameter - skill->parameters] += number * unit;
         } else if (!json_object_get(arguments, target)) {
-            failed |= set_if(arguments, target, mlt_typed_value(assistant, parameter, words, n));
+            failed |= set_if(arguments, target, mlt_typed_told(assistant, parameter, words, n));
         } else if (parameter->type == MLT_TYPE_WHEN) { /* date and time are two slots of one argument */
             const millet_heard_slot *before = &vote->heard->slots[i - 1];
             size_t from = MLT_MIN(before->start, slot->start), to = MLT_MAX(before->end, slot->end);
-            failed |=
-                set_if(arguments, target, mlt_typed_value(assistant, parameter, text + from, to - from));
+            failed |= set_if(arguments, target, mlt_typed_told(assistant, parameter, text + from, to - from));
         }
     }
     for (int i = 0; i < skill->n_parameters; i++)

@@ -63,6 +63,13 @@ static void check_name(void *context, const char *name)
     if (!mlt_skill_parameter(check->entry, name)) check->unknown = name;
 }
 
+static bool is_typed(void *context, const char *name)
+{
+    const struct mlt_parameter *parameter = mlt_skill_parameter(context, name);
+    bool any_words = parameter && (parameter->type == MLT_TYPE_TEXT || parameter->type == MLT_TYPE_ITEMS);
+    return parameter && (!any_words || json_object_get(parameter->manifest, "choices"));
+}
+
 static millet_status read_sentences(struct mlt_arena *arena, struct mlt_skill_entry *entry, millet_error *err)
 {
     const json_t *all = json_object_get(entry->manifest, "sentences");
@@ -77,8 +84,11 @@ static millet_status read_sentences(struct mlt_arena *arena, struct mlt_skill_en
         json_array_foreach (json_object_get(all, mlt_language_names[l]), i, text) {
             struct mlt_sentence *sentence = &entry->sentences[entry->n_sentences];
             struct name_check check = {entry, NULL};
-            if (!json_is_string(text)) return bad(entry, "sentences", "must be strings", err);
-            MLT_TRY(mlt_sentence_compile(arena, json_string_value(text), sentence, err));
+            /* a string, or {"say": a string, "arguments": what it implies} */
+            const json_t *say = json_is_object(text) ? json_object_get(text, "say") : text;
+            if (!json_is_string(say)) return bad(entry, "sentences", "must be strings", err);
+            MLT_TRY(mlt_sentence_compile(arena, json_string_value(say), is_typed, entry, sentence, err));
+            sentence->implied = json_object_get(text, "arguments");
             mlt_sentence_names(sentence, check_name, &check);
             if (check.unknown) return bad(entry, check.unknown, "a sentence names no parameter", err);
             sentence->language = l;

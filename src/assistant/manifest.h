@@ -26,6 +26,7 @@ extern const char *const mlt_language_names[MLT_LANGUAGES]; /* "en", "zh" */
     X(REPEAT, "repeat",                                                                                      \
       "{\"type\": \"string\", \"description\": \"daily, weekdays, weekends, or days as MO,TU\"}")            \
     X(ITEMS, "items", "{\"type\": \"array\", \"items\": {\"type\": \"string\"}}")                            \
+    X(EXPRESSION, "expression", "{\"type\": \"string\", \"description\": \"arithmetic: 12 * (3 + 4)\"}")     \
     X(QUANTITY, "quantity", "{\"type\": \"string\", \"description\": \"number and unit: 5 km\"}")            \
     X(UNIT, "unit", "{\"type\": \"string\", \"description\": \"unit or currency: mile, EUR\"}")              \
     X(PLACE, "place", "{\"type\": \"string\", \"description\": \"city, country or time zone\"}")

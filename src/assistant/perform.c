@@ -179,7 +179,9 @@ static millet_status finish_call(millet_call *call, struct mlt_request *request,
     mlt_dialogue_settle(assistant);
     if (json_is_true(json_object_get(call->skill->manifest, "dialogue"))) return MILLET_OK;
     mlt_request_move(&d->last, request);
-    mlt_request_move(&d->undo, &call->undo);
+    /* what only reads leaves what could be taken back before */
+    const char *permission = json_string_value(json_object_get(call->skill->manifest, "permission"));
+    if (!permission || strcmp(permission, "read") != 0) mlt_request_move(&d->undo, &call->undo);
     return MILLET_OK;
 }
 

@@ -38,10 +38,11 @@ static size_t taken_bytes(const struct mlt_skill_entry *skill, const struct mlt_
 }
 
 static millet_status take_match(const millet_assistant *assistant, const struct mlt_skill_entry *skill,
-                                const char *text, const struct mlt_match *match, size_t taken,
-                                struct mlt_reading *reading, millet_error *err)
+                                const struct mlt_sentence *sentence, const char *text,
+                                const struct mlt_match *match, size_t taken, struct mlt_reading *reading,
+                                millet_error *err)
 {
-    json_t *arguments = json_object();
+    json_t *arguments = sentence->implied ? json_deep_copy(sentence->implied) : json_object();
     int failed = !arguments;
     for (int i = 0; i < match->n_captures && !failed; i++) {
         const struct mlt_capture *got = &match->captures[i];
@@ -76,7 +77,9 @@ static millet_status match_all(millet_assistant *assistant, const char *text, si
             size_t taken = taken_bytes(skill, &match);
             bool better = !reading->request.skill || taken < reading->taken ||
                           (taken == reading->taken && match.literal > reading->literal);
-            if (better) MLT_TRY(take_match(assistant, skill, text, &match, taken, reading, err));
+            if (better)
+                MLT_TRY(
+                    take_match(assistant, skill, &skill->sentences[i], text, &match, taken, reading, err));
         }
     }
     return MILLET_OK;

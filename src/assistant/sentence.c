@@ -15,6 +15,7 @@ struct mlt_sentence_node {
     enum kind kind;
     const char *text; /* literal, or the capture's name */
     size_t length;
+    bool typed; /* of a capture: the longest that is judged well is taken */
     struct branch *branches;
     struct mlt_sentence_node *next;
 };
@@ -26,6 +27,8 @@ struct compiler {
     struct mlt_arena *arena;
     const char *source, *at;
     int depth;
+    mlt_capture_typed *typed;
+    void *context;
     millet_error *err;
 };
 
@@ -79,6 +82,7 @@ static millet_status piece(struct compiler *c, struct mlt_sentence_node **node)
         if (!at[1 + length] || length == 0) return bad(c, "an argument has no name or no end");
         c->at += length + 2;
         *node = new_node(c, CAPTURE, at + 1, length);
+        if (*node) (*node)->typed = c->typed(c->context, (*node)->text);
     } else if (*at == '(' || *at == '[') {
         c->at++;
         *node = new_node(c, CHOICE, "", 0);
@@ -107,12 +111,14 @@ static millet_status sequence(struct compiler *c, const struct mlt_sentence_node
     return MILLET_OK;
 }
 
-millet_status mlt_sentence_compile(struct mlt_arena *arena, const char *source, struct mlt_sentence *sentence,
-                                   millet_error *err)
+millet_status mlt_sentence_compile(struct mlt_arena *arena, const char *source, mlt_capture_typed *typed,
+                                   void *context, struct mlt_sentence *sentence, millet_error *err)
 {
-    struct compiler c = {.arena = arena, .source = source, .at = source, .err = err};
+    struct compiler c = {
+        .arena = arena, .source = source, .at = source, .typed = typed, .context = context, .err = err};
     sentence->source = source;
     sentence->first = NULL;
+    sentence->implied = NULL;
     MLT_TRY(sequence(&c, &sentence->first));
     return *c.at ? bad(&c, "a bracket that was not opened") : MILLET_OK;
 }
@@ -200,8 +206,10 @@ static bool capture_at(struct matcher *m, const struct mlt_sentence_node *node, 
         at++;
     if (match->n_captures == MLT_MAX_CAPTURES || !mlt_word_edge(m->text, m->length, at)) return false;
     int mine = match->n_captures++;
-    for (size_t end = at + 1; end <= m->length; end++) {
+    for (size_t i = at + 1; i <= m->length; i++) {
+        size_t end = node->typed ? m->length + at + 1 - i : i;
         if (!mlt_word_edge(m->text, m->length, end) || is_gap(m->text[end - 1])) continue;
+        if (node->typed && !m->judge(m->context, node->text, m->text + at, end - at)) continue;
         match->captures[mine] = (struct mlt_capture){node->text, at, end};
         if (match_at(m, node->next, rest, end)) return true;
         match->n_captures = mine + 1;

@@ -17,6 +17,8 @@ struct mlt_sentence {
     const char *source;
     const struct mlt_sentence_node *first;
     int language;
+    const void
+        *implied; /* arguments that the sentence itself says: a json_t object of the manifest, or NULL */
 };
 
 enum { MLT_MAX_CAPTURES = 8 };
@@ -36,11 +38,14 @@ struct mlt_match {
 /* Whether a part of the text may stand where {name} does. */
 typedef bool mlt_capture_judge(void *context, const char *name, const char *text, size_t length);
 
-/* Errors: BAD_FORMAT (brackets, nested too deep), NO_MEMORY. The nodes live in `arena`. */
-millet_status mlt_sentence_compile(struct mlt_arena *arena, const char *source, struct mlt_sentence *sentence,
-                                   millet_error *err);
+/* Whether {name} has a type that tells by itself what it may be. */
+typedef bool mlt_capture_typed(void *context, const char *name);
 
-/* Arguments are as short as they can be, from the left. */
+/* Errors: BAD_FORMAT (brackets, nested too deep), NO_MEMORY. The nodes live in `arena`. */
+millet_status mlt_sentence_compile(struct mlt_arena *arena, const char *source, mlt_capture_typed *typed,
+                                   void *context, struct mlt_sentence *sentence, millet_error *err);
+
+/* Typed arguments are as long as they can be, others as short, from the left. */
 bool mlt_sentence_match(const struct mlt_sentence *sentence, const char *text, size_t length,
                         mlt_capture_judge *judge, void *context, struct mlt_match *match);
 

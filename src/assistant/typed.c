@@ -1,12 +1,15 @@
 /* Words to values, by type. SPDX-License-Identifier: Apache-2.0 */
 #include "assistant/typed.h"
 
+#include "assistant/expression.h"
 #include "assistant/places.h"
 #include "assistant/polite.h"
 #include "assistant/sentence.h"
+#include "assistant/units.h"
 #include "assistant/when.h"
 #include "assistant/words.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -43,11 +46,13 @@ static json_t *free_text(const struct mlt_parameter *parameter, const char *text
     return length ? json_stringn(text, length) : NULL;
 }
 
-static json_t *when_value(const millet_assistant *assistant, const char *text, size_t length)
+static json_t *when_value(const millet_assistant *assistant, const struct mlt_parameter *parameter,
+                          const char *text, size_t length)
 {
+    bool morning = json_is_true(json_object_get(parameter->manifest, "morning"));
     struct mlt_when when;
     char normal[32];
-    if (!mlt_words_when(text, length, mlt_local_now(assistant), &when)) return NULL;
+    if (!mlt_words_when(text, length, mlt_local_now(assistant), morning, &when)) return NULL;
     mlt_when_text(&when, normal, sizeof normal);
     return json_string(normal);
 }
@@ -109,12 +114,22 @@ static json_t *percent_value(const char *text, size_t length)
     return mlt_words_number(text, length, &number) ? json_real(number) : NULL;
 }
 
+/* "5 km": the number as it is written shortest, and the unit's code. */
+static json_t *quantity_value(const char *text, size_t length)
+{
+    double number;
+    const struct mlt_unit *unit;
+    if (!mlt_quantity_read(text, length, &number, &unit)) return NULL;
+    return json_sprintf("%.12g %s", number, unit->code);
+}
+
 json_t *mlt_typed_value(const millet_assistant *assistant, const struct mlt_parameter *parameter,
                         const char *text, size_t length)
 {
     double number;
     char repeat[40];
     const struct mlt_place *place;
+    const struct mlt_unit *unit;
     json_t *choices = json_object_get(parameter->manifest, "choices");
     switch (parameter->type) {
     case MLT_TYPE_TEXT:
@@ -123,18 +138,32 @@ json_t *mlt_typed_value(const millet_assistant *assistant, const struct mlt_para
     case MLT_TYPE_PERCENT: return percent_value(text, length);
     case MLT_TYPE_DURATION:
         return mlt_words_duration(text, length, &number) && number > 0 ? json_real(number) : NULL;
-    case MLT_TYPE_WHEN: return when_value(assistant, text, length);
+    case MLT_TYPE_WHEN: return when_value(assistant, parameter, text, length);
     case MLT_TYPE_REPEAT:
         return mlt_words_repeat(text, length, repeat, sizeof repeat) ? json_string(repeat) : NULL;
     case MLT_TYPE_ITEMS: return items_value(text, length);
     case MLT_TYPE_PLACE:
         place = mlt_place_find(text, length);
         return place ? json_string(place->english) : NULL;
-    case MLT_TYPE_QUANTITY:
-    case MLT_TYPE_UNIT:
+    case MLT_TYPE_EXPRESSION:
+        return mlt_expression_evaluate(text, length, &number) == MLT_EXPRESSION_NONE
+                   ? NULL
+                   : json_stringn(text, length);
+    case MLT_TYPE_QUANTITY: return quantity_value(text, length);
+    case MLT_TYPE_UNIT: unit = mlt_unit_find(text, length); return unit ? json_string(unit->code) : NULL;
     case MLT_TYPES: break;
     }
     return NULL;
+}
+
+json_t *mlt_typed_told(const millet_assistant *assistant, const struct mlt_parameter *parameter,
+                       const char *text, size_t length)
+{
+    json_t *value = mlt_typed_value(assistant, parameter, text, length);
+    char at[64];
+    if (value || parameter->type != MLT_TYPE_WHEN || length > 40) return value;
+    int n = snprintf(at, sizeof at, "at %.*s", (int)length, text);
+    return mlt_typed_value(assistant, parameter, at, (size_t)n);
 }
 
 json_t *mlt_typed_find(const millet_assistant *assistant, const struct mlt_parameter *parameter,
@@ -145,7 +174,7 @@ json_t *mlt_typed_find(const millet_assistant *assistant, const struct mlt_param
     for (size_t begin = 0; begin < length; begin++) {
         if (!mlt_word_edge(text, length, begin) || text[begin] == ' ' || text[begin] == ',') continue;
         for (size_t end = length; end > begin; end--) {
-            if (!mlt_word_edge(text, length, end)) continue;
+            if (!mlt_word_edge(text, length, end) || text[end - 1] == ' ' || text[end - 1] == ',') continue;
             json_t *value = mlt_typed_value(assistant, parameter, text + begin, end - begin);
             if (value) return value;
         }
@@ -167,6 +196,8 @@ static bool is_choice(const struct mlt_parameter *parameter, const json_t *value
 bool mlt_typed_check(const struct mlt_parameter *parameter, const json_t *value)
 {
     struct mlt_when when;
+    double number;
+    const struct mlt_unit *unit;
     const char *text = json_string_value(value);
     size_t i;
     json_t *item;
@@ -185,8 +216,10 @@ bool mlt_typed_check(const struct mlt_parameter *parameter, const json_t *value)
         return text && (strcmp(text, "daily") == 0 || strcmp(text, "weekdays") == 0 ||
                         strcmp(text, "weekends") == 0 || strspn(text, "MOTUWEHFRSA,") == strlen(text));
     case MLT_TYPE_TEXT: return text && is_choice(parameter, value);
-    case MLT_TYPE_QUANTITY:
-    case MLT_TYPE_UNIT: return text != NULL;
+    case MLT_TYPE_EXPRESSION:
+        return text && mlt_expression_evaluate(text, strlen(text), &number) != MLT_EXPRESSION_NONE;
+    case MLT_TYPE_QUANTITY: return text && mlt_quantity_read(text, strlen(text), &number, &unit);
+    case MLT_TYPE_UNIT: return text && mlt_unit_find(text, strlen(text));
     case MLT_TYPES: break;
     }
     return false;

@@ -12,6 +12,9 @@
 /* The whole text as a value of the parameter, a new reference; NULL where it is none (or memory ran out). */
 json_t *mlt_typed_value(const millet_assistant *assistant, const struct mlt_parameter *parameter,
                         const char *text, size_t length);
+/* The same of words that are known to stand for it: "six" is a time then. */
+json_t *mlt_typed_told(const millet_assistant *assistant, const struct mlt_parameter *parameter,
+                       const char *text, size_t length);
 /* The first and longest part of the text that is one. TEXT is never found. */
 json_t *mlt_typed_find(const millet_assistant *assistant, const struct mlt_parameter *parameter,
                        const char *text, size_t length);

@@ -26,8 +26,9 @@ struct mlt_when {
     int64_t local; /* seconds of local time since 1970; of a day its beginning */
     bool has_time; /* else the whole day is meant */
 };
+/* With `morning` an hour that could be of either half of the day is one of the morning; else the next. */
 /* "tomorrow at 7", "in ten minutes", "friday evening", "december 5th", "half past six", "明天下午三点半". */
-bool mlt_words_when(const char *text, size_t length, int64_t local_now, struct mlt_when *when);
+bool mlt_words_when(const char *text, size_t length, int64_t local_now, bool morning, struct mlt_when *when);
 
 /* "every day", "on weekdays", "every monday and friday", "每天", "每周一": daily, weekdays, weekends or days
  * as MO,TU. `size` of at least 32. */

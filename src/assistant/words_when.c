@@ -11,7 +11,7 @@ enum { DAY = 86400, HOUR = 3600, MINUTE = 60 };
 /* What has been read so far. */
 struct reading_when {
     int64_t now, day; /* local; `day`: its beginning */
-    bool has_day, has_time, has_part, hour_is_24;
+    bool has_day, has_time, has_part, hour_is_24, bare, morning;
     int hour, minute, second;
     int part_from; /* the part of the day begins at this hour */
     double after;  /* "in ten minutes" */
@@ -259,6 +259,7 @@ static bool relative(struct mlt_scan *s, struct reading_when *w)
         *s = ahead;
         return true;
     }
+    ahead.no_article = false; /* "in an hour" */
     if (mlt_scan_take_word(&ahead, "in") || mlt_scan_take_word(&ahead, "after")) {
         if (!mlt_scan_duration(&ahead, &seconds)) return false;
     } else if (mlt_scan_duration(&ahead, &seconds)) {
@@ -412,7 +413,7 @@ static bool english_time(struct mlt_scan *s, struct reading_when *w)
         return false;
     }
     int half = half_of_day(&ahead);
-    if (!told && !half && !w->has_day && !w->has_part) return false;
+    w->bare = !told && !half;
     set_time(w, hour, minute, half);
     *s = ahead;
     return true;
@@ -478,6 +479,7 @@ static void settle_hour(struct reading_when *w)
         if (w->hour >= 1 && w->hour <= 4) w->hour += 12; /* tomorrow at three is no hour of the night */
         return;
     }
+    if (w->morning && w->hour >= 4 && w->hour < 12) return;
     int64_t at = w->day + w->hour * HOUR + w->minute * MINUTE;
     if (at <= w->now && w->hour < 12) w->hour += 12;
     if (w->hour == 12 && at > w->now + 12 * HOUR) w->hour = 0;
@@ -508,10 +510,10 @@ static void finish(struct reading_when *w, struct mlt_when *when)
     *when = (struct mlt_when){at, true};
 }
 
-bool mlt_words_when(const char *text, size_t length, int64_t local_now, struct mlt_when *when)
+bool mlt_words_when(const char *text, size_t length, int64_t local_now, bool morning, struct mlt_when *when)
 {
     struct mlt_scan s = {text, length, 0, true};
-    struct reading_when w = {.now = local_now};
+    struct reading_when w = {.now = local_now, .morning = morning};
     int64_t second = local_now % DAY;
     w.day = local_now - (second < 0 ? second + DAY : second);
     bool any = false;
@@ -520,7 +522,7 @@ bool mlt_words_when(const char *text, size_t length, int64_t local_now, struct m
         if (!w.has_after && !w.has_day && !w.has_time && relative(&s, &w)) {
         } else if (!w.has_day && (near_day(&s, &w) || weekday(&s, &w) || calendar_date(&s, &w))) {
         } else if (!w.has_part && part_of_day(&s, &w)) {
-        } else if (!w.has_time && !w.has_after && (english_time(&s, &w) || chinese_time(&s, &w))) {
+        } else if (!w.has_time && !w.has_after && (chinese_time(&s, &w) || english_time(&s, &w))) {
         } else if (!mlt_scan_take_word(&s, "on") && !mlt_scan_take_word(&s, "the") &&
                    !mlt_scan_take(&s, "的") && !mlt_scan_take_word(&s, "in")) {
             return false;
@@ -528,7 +530,7 @@ bool mlt_words_when(const char *text, size_t length, int64_t local_now, struct m
         if (s.at == before) return false;
         any |= w.has_day || w.has_time || w.has_part || w.has_after;
     }
-    if (!any) return false;
+    if (!any || (w.bare && !w.has_day && !w.has_part)) return false; /* a number alone is no time */
     finish(&w, when);
     return true;
 }
