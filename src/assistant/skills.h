@@ -19,11 +19,32 @@
     X(calculate)                                                                                             \
     X(convert)                                                                                               \
     X(flip_coin)                                                                                             \
-    X(roll_dice) X(random_number) X(spell) X(small_talk) X(set_alarm) X(cancel_alarm) X(list_alarms)         \
-        X(set_reminder) X(cancel_reminder) X(list_reminders) X(add_to_list) X(remove_from_list)              \
-            X(check_off_list) X(show_list) X(clear_list) X(show_lists) X(take_note) X(read_notes)            \
-                X(delete_note) X(delete_notes) X(get_time) X(get_date) X(never_mind) X(repeat_that)          \
-                    X(undo_that) X(help)
+    X(roll_dice)                                                                                             \
+    X(random_number)                                                                                         \
+    X(spell)                                                                                                 \
+    X(small_talk)                                                                                            \
+    X(set_alarm)                                                                                             \
+    X(cancel_alarm)                                                                                          \
+    X(list_alarms)                                                                                           \
+    X(set_reminder)                                                                                          \
+    X(cancel_reminder)                                                                                       \
+    X(list_reminders)                                                                                        \
+    X(add_to_list)                                                                                           \
+    X(remove_from_list)                                                                                      \
+    X(check_off_list)                                                                                        \
+    X(show_list)                                                                                             \
+    X(clear_list)                                                                                            \
+    X(show_lists)                                                                                            \
+    X(take_note)                                                                                             \
+    X(read_notes)                                                                                            \
+    X(delete_note)                                                                                           \
+    X(delete_notes)                                                                                          \
+    X(get_time)                                                                                              \
+    X(get_date)                                                                                              \
+    X(never_mind)                                                                                            \
+    X(repeat_that)                                                                                           \
+    X(undo_that)                                                                                             \
+    X(help)
 
 #define MLT_SKILL_DECLARE(name) millet_skill_function_type mlt_skill_##name;
 typedef millet_status millet_skill_function_type(millet_call *call, void *context, millet_error *err);
