@@ -3,10 +3,13 @@
 #include "speculation.h"
 #include "verbs.h"
 
+#include "millet/plan.h"
+
 static struct {
     int32_t prompt, generate, depth, rounds;
     struct cli_list text;
     float temperature;
+    const char *profile;
 } arguments;
 
 static const struct cli_option rows[] = {
@@ -51,6 +54,13 @@ static const struct cli_option rows[] = {
      .target = &arguments.temperature,
      .max = 100,
      .help = "randomness after --text; 0 takes the most probable token always (default)"},
+    {.name = "device-profile",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.profile,
+     .help =
+         "instead of a model, measure what weights of each type cost on this machine, and write it (JSON) "
+         "for millet compact --profile"},
     {0},
 };
 
@@ -97,9 +107,29 @@ static void print_bench(const char *path, const millet_machine *machine, const m
                    "the memory bandwidth");
 }
 
+static int run_profile(void)
+{
+    static char label[] = "measuring the machine";
+    static millet_device_profile profile;
+    millet_error err;
+    cli_catch_interrupt();
+    millet_status status =
+        millet_device_profile_measure(cli_threads, cli_progress_callback, label, &profile, &err);
+    cli_progress_end();
+    if (status == MILLET_OK) status = millet_device_profile_write(&profile, arguments.profile, &err);
+    if (status != MILLET_OK) return cli_fail(&err);
+    if (!cli_json)
+        printf("%s: %s, %d threads, %d types\n", arguments.profile, profile.cpu, profile.n_threads,
+               profile.n_types);
+    return CLI_OK;
+}
+
 static int run(int n_operands, char **operands)
 {
-    (void)n_operands;
+    if (arguments.profile && n_operands == 0) return run_profile();
+    if (arguments.profile)
+        return cli_usage("--device-profile is of the machine alone; leave out %s", operands[0]);
+    if (n_operands == 0) return cli_usage("MODEL is missing; the form is: millet bench MODEL [options]");
     millet_model *model = cli_open_model(operands[0]);
     if (!model) return CLI_FAILED;
     cli_catch_interrupt();
@@ -143,8 +173,8 @@ static const struct cli_option *const groups[] = {
 const struct cli_verb cli_verb_bench = {
     .name = "bench",
     .summary = "time a model, beside what the machine allows",
-    .operands = "MODEL",
-    .min_operands = 1,
+    .operands = "MODEL | --device-profile FILE",
+    .min_operands = 0,
     .max_operands = 1,
     .description =
         "Measures the machine's read bandwidth and arithmetic peak, then times a prompt computed together "
@@ -155,10 +185,12 @@ const struct cli_verb cli_verb_bench = {
         "weights and cache that a token reads; that of a prompt, the time of its matrix products at the "
         "peak.\n\n"
         "With --text the model continues that text with speculation and without, in alternation: what "
-        "speculation gains depends on the text.",
+        "speculation gains depends on the text.\n\n"
+        "With --device-profile no model is timed but products with weights of every type.",
     .examples = "millet bench model.gguf\tprompt 512, generation 128\n"
                 "millet bench model.gguf -t 1 --depth 4000 -p -1\tone thread, generation deep in a context\n"
-                "millet bench model.gguf --text story.txt --lookup\twhat guesses from earlier text gain",
+                "millet bench model.gguf --text story.txt --lookup\twhat guesses from earlier text gain\n"
+                "millet bench --device-profile profile.json\tfor millet compact --profile on another machine",
     .options = groups,
     .run = run,
 };

@@ -47,6 +47,23 @@ static bool parse_ram(const char *text, millet_budget *budget, const char **end)
     return true;
 }
 
+/* "15", "15tok/s", "15 tokens/s", "15t/s". */
+static bool parse_speed(const char *text, millet_budget *budget, const char **end)
+{
+    static const char *const units[] = {"tokens/s", "tok/s", "t/s"};
+    char *rest;
+    budget->tokens_per_second = strtod(text, &rest);
+    if (rest == text || !(budget->tokens_per_second > 0) || budget->tokens_per_second > 1e9) return false;
+    const char *at = rest + strspn(rest, " ");
+    *end = at;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strncasecmp(at, units[i], strlen(units[i])) != 0) continue;
+        *end = at + strlen(units[i]);
+        break;
+    }
+    return true;
+}
+
 bool cli_parse_budget(const char *text, millet_budget *budget)
 {
     *budget = (millet_budget){0};
@@ -59,13 +76,17 @@ bool cli_parse_budget(const char *text, millet_budget *budget)
             right = budget->file_bytes > 0;
         } else if (strncasecmp(at, "ram=", 4) == 0) {
             right = parse_ram(at + 4, budget, &end);
+        } else if (strncasecmp(at, "speed=", 6) == 0) {
+            right = parse_speed(at + 6, budget, &end);
         }
         if (right && *end == '\0') return true;
         if (!right || *end != ',') break;
         at = end + 1;
     }
-    cli_usage("--budget %s: \"%s\" is no budget; it is file=SIZE, ram=SIZE or ram=SIZE@CONTEXT, with commas "
-              "between them, and a size is a number with kB, MB, GB, KiB, MiB or GiB",
-              text, at);
+    cli_usage(
+        "--budget %s: \"%s\" is no budget; it is file=SIZE, ram=SIZE, ram=SIZE@CONTEXT or speed=N, with "
+        "commas between them; a size is a number with kB, MB, GB, KiB, MiB or GiB, a speed is in tokens a "
+        "second",
+        text, at);
     return false;
 }

@@ -9,8 +9,9 @@
 #include "millet/plan.h"
 
 /*
- * "file=900MB,ram=1.2GB@4096": any of them, in any order. Bytes: a number and B, kB, MB, GB (powers of 1000)
- * or KiB, MiB, GiB (powers of 1024); a number alone is bytes. False with a usage message printed.
+ * "file=900MB,ram=1.2GB@4096,speed=15tok/s": any of them, in any order. Bytes: a number and B, kB, MB, GB
+ * (powers of 1000) or KiB, MiB, GiB (powers of 1024); a number alone is bytes. False with a usage message
+ * printed.
  */
 bool cli_parse_budget(const char *text, millet_budget *budget);
 

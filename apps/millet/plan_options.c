@@ -9,7 +9,7 @@
 #include <string.h>
 
 static struct {
-    const char *plan, *write, *budget, *calibrate, *sensitivity, *types, *report, *evaluate;
+    const char *plan, *write, *budget, *calibrate, *sensitivity, *types, *report, *evaluate, *profile;
     int32_t measure, tokens, evaluation_tokens;
     bool dry_run;
 } arguments;
@@ -34,13 +34,19 @@ const struct cli_option cli_plan_rows[] = {
      .target = &arguments.budget,
      .help =
          "make the plan that loses least in it: file=900MB (size of the file), ram=1.2GB@4096 (memory with "
-         "a context of 4096), or both with a comma between them"},
+         "a context of 4096), speed=15tok/s (tokens generated a second), or several with commas between"},
     {.name = "calibrate",
      .argument = "FILE",
      .kind = CLI_STRING,
      .target = &arguments.calibrate,
      .help = "with --budget: a text of the kind that the model is for; it is measured what rounding each "
              "matrix does to the predictions on it"},
+    {.name = "profile",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.profile,
+     .help = "with --budget: predict speed by this profile of a device, that millet bench --device-profile "
+             "made there; without, this machine is measured where the budget has a speed"},
     {.name = "sensitivity",
      .argument = "FILE",
      .kind = CLI_STRING,
@@ -151,6 +157,22 @@ static void print_plan(void)
     if (isfinite(plan->kl)) printf("divergence: %.6f nats, the sum over tensors\n", plan->kl);
 }
 
+/* The device that is meant: that of --profile, else this one where a speed is wanted. */
+static millet_status get_profile(int32_t n_threads, millet_budget *budget, millet_error *err)
+{
+    static millet_device_profile profile;
+    millet_status status = MILLET_OK;
+    if (!arguments.profile && budget->tokens_per_second == 0) return MILLET_OK;
+    static char label[] = "measuring the machine";
+    if (arguments.profile)
+        status = millet_device_profile_read(arguments.profile, &profile, err);
+    else
+        status = millet_device_profile_measure(n_threads, cli_progress_callback, label, &profile, err);
+    cli_progress_end();
+    budget->profile = &profile;
+    return status;
+}
+
 /* Measures, or takes from the file what was measured, and chooses. */
 static int make_plan(const char *model, const millet_quantize_options *options)
 {
@@ -182,6 +204,7 @@ static int make_plan(const char *model, const millet_quantize_options *options)
         fprintf(stderr, "sensitivity of %zu matrices on %lld tokens: %zu types measured, %zu estimated\n",
                 sensitivity->n_tensors, (long long)sensitivity->n_tokens, sensitivity->n_measured,
                 sensitivity->n_estimated);
+    if (status == MILLET_OK) status = get_profile(options->n_threads, &budget, &err);
     if (status == MILLET_OK) status = millet_plan_choose(model, sensitivity, &budget, options, &plan, &err);
     if (status == MILLET_CANCELLED && arguments.sensitivity)
         return cli_fail_text("%s; what was is in %s", err.message, arguments.sensitivity);
@@ -206,9 +229,10 @@ int cli_plan_prepare(const char *model, const char *output, millet_quantize_opti
     millet_error err;
     *done = false;
     if (!arguments.budget && (arguments.sensitivity || arguments.types || arguments.measure ||
-                              arguments.tokens || arguments.calibrate))
-        return cli_usage("--calibrate, --sensitivity, --types, --measure and --calibration-tokens go with "
-                         "--budget");
+                              arguments.tokens || arguments.calibrate || arguments.profile))
+        return cli_usage(
+            "--calibrate, --sensitivity, --types, --measure, --calibration-tokens and --profile go "
+            "with --budget");
     if (arguments.report && !arguments.evaluate && !arguments.calibrate)
         return cli_usage("--report needs a text to compare on: --evaluate FILE");
     if (arguments.report && arguments.dry_run)

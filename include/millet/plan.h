@@ -122,12 +122,60 @@ MILLET_API millet_status millet_sensitivity_measure(const char *model,
 /* Nulls the handle; nothing for NULL. */
 MILLET_API void millet_sensitivity_free(millet_sensitivity **sensitivity);
 
+/* ---- The device ---- */
+
+enum {
+    MILLET_PROFILE_TYPES = 40,
+    MILLET_PROFILE_COLUMNS = 3, /* lengths of rows: 128 (or a block), 512, 2048 */
+    MILLET_PROFILE_SIZES = 3,   /* elements of a matrix: 2^14, 2^17, 2^20 */
+    MILLET_PROFILE_SETS = 3,    /* bytes that are read in turn: 1, 8 and 64 MiB */
+};
+
+typedef struct millet_type_cost {
+    char type[16]; /* a dtype */
+    /* Of a weight, in the product of a matrix with one token. */
+    double seconds[MILLET_PROFILE_COLUMNS][MILLET_PROFILE_SIZES][MILLET_PROFILE_SETS];
+} millet_type_cost;
+
+/* What a generated token costs on a device. Owns nothing. */
+typedef struct millet_device_profile {
+    char cpu[32]; /* the CPU tier */
+    int32_t n_threads;
+    /* What is not in products with matrices: a layer, and a channel of a layer, at the beginning of a
+     * context. */
+    double seconds_per_layer, seconds_per_channel;
+    int32_t n_types;
+    millet_type_cost types[MILLET_PROFILE_TYPES];
+} millet_device_profile;
+
+/*
+ * Measures this machine; some seconds and 80 MB. n_threads 0: one for each CPU. Errors: BAD_ARGUMENT,
+ * CANCELLED, NO_MEMORY.
+ */
+MILLET_API millet_status millet_device_profile_measure(int32_t n_threads, millet_progress_callback *progress,
+                                                       void *context, millet_device_profile *profile,
+                                                       millet_error *err);
+/*
+ * Seconds of the product of a matrix of this type and shape with one token, where `set_bytes` of weights are
+ * read for each token: between the points that were measured, by logarithms. NAN: the type was not measured.
+ */
+MILLET_API double millet_device_seconds(const millet_device_profile *profile, const char *type,
+                                        int64_t columns, int64_t rows, uint64_t set_bytes);
+/* As JSON. Errors: NOT_FOUND, IO, BAD_FORMAT (names the key), UNSUPPORTED (a version after this), NO_MEMORY.
+ */
+MILLET_API millet_status millet_device_profile_read(const char *path, millet_device_profile *profile,
+                                                    millet_error *err);
+MILLET_API millet_status millet_device_profile_write(const millet_device_profile *profile, const char *path,
+                                                     millet_error *err);
+
 /* ---- The choice ---- */
 
 typedef struct millet_budget {
-    uint64_t file_bytes;   /* 0: any */
-    uint64_t memory_bytes; /* weights, keys and values, and what the engine takes; 0: any */
-    int32_t memory_ctx;    /* tokens of the context; 0: 4096, or the trained context if that is less */
+    uint64_t file_bytes;      /* 0: any */
+    uint64_t memory_bytes;    /* weights, keys and values, and what the engine takes; 0: any */
+    int32_t memory_ctx;       /* tokens of the context; 0: 4096, or the trained context if that is less */
+    double tokens_per_second; /* of generation, at least, as the profile predicts it; 0: any */
+    const millet_device_profile *profile; /* NULL: none; speed is not predicted */
 } millet_budget;
 
 /*

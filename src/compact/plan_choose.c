@@ -2,6 +2,7 @@
 #include "compact/plan_build.h"
 #include "compact/plan_knapsack.h"
 #include "compact/plan_memory.h"
+#include "compact/plan_speed.h"
 #include "import/open_any.h"
 
 #include <math.h>
@@ -20,10 +21,12 @@ struct run {
     uint64_t alignment;
     uint64_t fixed;                /* of the file: all but the matrices, with the zeros after them */
     struct mlt_plan_memory memory; /* without the file */
+    struct mlt_plan_speed speed;   /* where there is a profile */
     struct mlt_choice *choices;    /* of all matrices, one after the other */
     const struct mlt_choice **rows;
     size_t *counts;
     uint32_t *picked;
+    double seconds; /* of the picked, for a token */
     struct mlt_plan *plan;
 };
 
@@ -56,6 +59,8 @@ static millet_status read_model(struct run *r, millet_error *err)
     MLT_TRY(mlt_open_any(&r->allocator, r->model, r->options->tokenizer_path, &checkpoint, err));
     millet_status status = mlt_meta_get_u32(checkpoint, "general.alignment", &usual, &alignment, err);
     r->alignment = alignment;
+    if (status == MILLET_OK && r->budget->profile)
+        status = mlt_plan_speed_open(&r->speed, r->budget->profile, checkpoint, err);
     if (status == MILLET_OK && r->budget->memory_bytes)
         return mlt_plan_memory(&r->allocator, checkpoint, r->budget->memory_ctx, r->options->n_threads,
                                &r->memory, err);
@@ -122,6 +127,36 @@ static millet_status fail_budget(const struct run *r, uint64_t least, millet_err
         r->memory.n_ctx, (double)memory * 1e-6, (double)r->memory.bytes * 1e-6);
 }
 
+/* Seconds of all choices, where as many bytes of weights are read for each token as were picked. */
+static millet_status time_choices(struct run *r, uint64_t set_bytes, millet_error *err)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < r->table->n_tensors; i++) {
+        const millet_sensitivity_tensor *tensor = &r->table->tensors[i];
+        for (size_t k = 0; k < tensor->n_types; k++)
+            MLT_TRY(mlt_plan_speed_seconds(&r->speed, tensor, tensor->types[k].type, set_bytes,
+                                           &r->choices[at++].seconds, err));
+    }
+    return MILLET_OK;
+}
+
+/* The fastest that the choices allow, by the seconds at hand. */
+static millet_status fail_speed(const struct run *r, double least_seconds, bool alone, millet_error *err)
+{
+    /* A little less: what is picked is read from more memory than the least there is. */
+    double fastest = 0.98 / (least_seconds + r->speed.overhead);
+    double unit = pow(10, floor(log10(fastest)) - 2);
+    if (alone)
+        return mlt_fail_at(err, MILLET_BAD_ARGUMENT, NULL, "budget", MILLET_NO_OFFSET,
+                           "no choice of types is predicted to generate %.4g tokens a second; the most that "
+                           "would do is speed=%.6g",
+                           r->budget->tokens_per_second, floor(fastest / unit) * unit);
+    return mlt_fail_at(err, MILLET_BAD_ARGUMENT, NULL, "budget", MILLET_NO_OFFSET,
+                       "no choice of types meets both the size and the speed of %.4g tokens a second, though "
+                       "each alone can be met; allow a larger file or a lower speed",
+                       r->budget->tokens_per_second);
+}
+
 static millet_status fill_plan(struct run *r, millet_error *err)
 {
     MLT_TRY(mlt_plan_from_result(&r->allocator, r->model, r->as_it_is, &r->plan, err));
@@ -137,6 +172,7 @@ static millet_status fill_plan(struct run *r, millet_error *err)
         if (!to->type) return MILLET_NO_MEMORY;
         to->bytes = type->bytes;
         to->kl = type->kl;
+        if (r->budget->profile) to->seconds = r->rows[i][r->picked[i]].seconds;
         r->plan->public.kl += type->kl;
     }
     return MILLET_OK;
@@ -166,18 +202,50 @@ static void drop_plan(struct run *r)
     r->plan = NULL;
 }
 
+static millet_status solve(struct run *r, double most_seconds, struct mlt_knapsack_answer *answer,
+                           millet_error *err)
+{
+    const struct mlt_knapsack k = {.n_groups = r->table->n_tensors,
+                                   .choices = r->rows,
+                                   .n_choices = r->counts,
+                                   .most_bytes = most_bytes(r),
+                                   .most_seconds = most_seconds};
+    millet_status status = mlt_knapsack_solve(&r->allocator, &k, r->picked, answer, err);
+    if (status != MILLET_BAD_ARGUMENT) return status;
+    if (answer->bytes > k.most_bytes) return fail_budget(r, answer->bytes, err);
+    return fail_speed(r, answer->seconds, answer->seconds > most_seconds, err);
+}
+
+/* How fast weights are read depends on how many there are: chosen, timed by what was chosen, chosen again. */
+static millet_status choose_types(struct run *r, millet_error *err)
+{
+    enum { ROUNDS = 6 };
+    struct mlt_knapsack_answer answer;
+    double wanted = r->budget->tokens_per_second;
+    if (!r->budget->profile) return solve(r, INFINITY, &answer, err);
+    uint64_t set_bytes = 0;
+    for (size_t i = 0; i < r->table->n_tensors; i++)
+        set_bytes += r->rows[i][0].bytes;
+    for (int i = 0; i < ROUNDS; i++) {
+        MLT_TRY(time_choices(r, set_bytes, err));
+        double most = wanted > 0 ? 1 / wanted - r->speed.overhead : INFINITY;
+        MLT_TRY(solve(r, most, &answer, err));
+        MLT_TRY(time_choices(r, answer.bytes, err));
+        double seconds = 0;
+        for (size_t k = 0; k < r->table->n_tensors; k++)
+            seconds += r->rows[k][r->picked[k]].seconds;
+        r->seconds = seconds;
+        if (seconds <= most) return MILLET_OK;
+        set_bytes = MLT_MAX(set_bytes, answer.bytes);
+    }
+    return fail_speed(r, r->seconds, true, err);
+}
+
 static millet_status choose(struct run *r, millet_error *err)
 {
-    struct mlt_knapsack k = {.n_groups = r->table->n_tensors,
-                             .choices = r->rows,
-                             .n_choices = r->counts,
-                             .most_bytes = most_bytes(r),
-                             .most_seconds = INFINITY};
-    struct mlt_knapsack_answer answer;
-    millet_status status = mlt_knapsack_solve(&r->allocator, &k, r->picked, &answer, err);
-    if (status == MILLET_BAD_ARGUMENT) return fail_budget(r, answer.bytes, err);
-    MLT_TRY(status);
+    MLT_TRY(choose_types(r, err));
     MLT_TRY(fill_plan(r, err));
+    if (r->budget->profile) r->plan->public.tokens_per_second = 1 / (r->seconds + r->speed.overhead);
     return size_plan(r, err);
 }
 

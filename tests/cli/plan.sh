@@ -102,5 +102,21 @@ run 2 $MILLET compact m.gguf -o m.gguf --type Q4_0 --evaluate text.txt --report 
 run 2 $MILLET compact m.gguf -o t.gguf --type Q4_0 --evaluate text.txt
 run 2 $MILLET compact m.gguf --type Q4_0 --evaluate text.txt --report rep --dry-run
 
+# Speed, by a profile of a device.
+run 2 $MILLET bench
+run 2 $MILLET bench m.gguf --device-profile p.json
+costs=$(awk 'BEGIN { for (i = 0; i < 27; i++) printf "%s1e-11", i ? ", " : "" }')
+types=
+for type in F32 F16 Q8_0 Q6_K Q5_K Q4_K IQ4_XS Q3_K Q2_K IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S; do
+    types="$types${types:+, }\"$type\": [$costs]"
+done
+echo "{\"version\": 1, \"threads\": 1, \"seconds_per_layer\": 1e-6, \"seconds_per_channel\": 0, \"types\": {$types}}" > p.json
+run 0 $MILLET compact m.gguf --dry-run --budget 'file=700kB,speed=1000tok/s' --profile p.json $budget --sensitivity s.json --json
+json tokens_per_second > /dev/null || fail 'no prediction of speed'
+run 1 $MILLET compact m.gguf --dry-run --budget speed=1e8 --profile p.json $budget --sensitivity s.json
+contains err 'the most that would do is speed='
+run 1 $MILLET compact m.gguf --dry-run --budget speed=3 --profile none.json $budget --sensitivity s.json
+run 2 $MILLET compact m.gguf --dry-run --budget speed=fast $budget
+
 [ ! -e x.gguf ] || fail 'a refused run wrote a file'
 finish
