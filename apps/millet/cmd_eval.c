@@ -1,6 +1,6 @@
-/* millet eval: perplexity, divergence from another model, understanding of commands. SPDX-License-Identifier:
- * Apache-2.0 */
+/* millet eval: perplexity, divergence from another model, tasks. SPDX-License-Identifier: Apache-2.0 */
 #include "adapters.h"
+#include "eval_choice.h"
 #include "eval_nlu.h"
 #include "verbs.h"
 
@@ -178,8 +178,26 @@ static int evaluate(const char *path, const millet_model *model, const millet_mo
     return CLI_OK;
 }
 
+static struct cli_task_settings task_settings(void)
+{
+    return (struct cli_task_settings){
+        .base = arguments.base,
+        .session = {.n_ctx = arguments.ctx,
+                    .n_batch = arguments.batch,
+                    .n_threads = cli_threads,
+                    .cache_type = cli_cache_type(arguments.cache),
+                    .base_cache_type =
+                        cli_cache_type(arguments.base_cache ? arguments.base_cache : arguments.cache),
+                    .exact_activations = arguments.exact_activations},
+    };
+}
+
 static int run(int n_operands, char **operands)
 {
+    if (strcmp(operands[0], "choice") == 0) {
+        struct cli_task_settings settings = task_settings();
+        return cli_eval_choice(n_operands - 1, operands + 1, &settings);
+    }
     if (strcmp(operands[0], "nlu") == 0)
         return cli_eval_nlu(n_operands - 1, operands + 1, arguments.exact_activations);
     if (n_operands > 1) return cli_usage("one MODEL is evaluated at a time; %s is too much", operands[1]);
@@ -199,13 +217,19 @@ static int run(int n_operands, char **operands)
     return status;
 }
 
-static const struct cli_option *const groups[] = {
-    rows, cli_eval_nlu_rows, cli_adapter_rows, cli_threads_rows, cli_model_rows, cli_json_rows, NULL};
+static const struct cli_option *const groups[] = {rows,
+                                                  cli_eval_choice_rows,
+                                                  cli_eval_nlu_rows,
+                                                  cli_adapter_rows,
+                                                  cli_threads_rows,
+                                                  cli_model_rows,
+                                                  cli_json_rows,
+                                                  NULL};
 
 const struct cli_verb cli_verb_eval = {
     .name = "eval",
-    .summary = "perplexity of a text, divergence from another model, understanding of commands",
-    .operands = "MODEL | nlu MODEL FILE.jsonl...",
+    .summary = "perplexity of a text, divergence from another model, questions with choices, understanding",
+    .operands = "MODEL | choice MODEL FILE.jsonl... | nlu MODEL FILE.jsonl...",
     .min_operands = 1,
     .max_operands = 4096,
     .description =
@@ -215,6 +239,9 @@ const struct cli_verb cli_verb_eval = {
         "Kullback-Leibler "
         "divergence, how often both prefer the same token, and how the probability of the text changes. "
         "Intervals are 95% confidence.\n\n"
+        "eval choice asks questions with choices (the forms of C-Eval, CMMLU, AGIEval and others, "
+        "docs/eval.md) and takes the most likely answer: the share that is right for each subject, and with "
+        "--base what is left of the other model's.\n\n"
         "eval nlu measures how well a model that was trained for it understands commands: for each file of "
         "records ({\"text\", \"intent\", \"slots\"}) the share of right intents, F1 of the slots, the "
         "share of utterances that are all right, and, where some belong to no skill, how many of those are "
@@ -223,6 +250,7 @@ const struct cli_verb cli_verb_eval = {
         "millet eval model.gguf --text t.txt\tperplexity\n"
         "millet eval model.gguf --lora tuned.gguf --base model.gguf --text t.txt\twhat an adapter changes\n"
         "millet eval small.gguf --base model.gguf --text t.txt --json\twhat compacting lost\n"
+        "millet eval choice small.gguf cmmlu.jsonl --shots 5 --base model.gguf\tquestions with choices\n"
         "millet eval nlu nano.gguf dev.jsonl\tunderstanding",
     .options = groups,
     .run = run,

@@ -21,8 +21,7 @@ millet_eval_options millet_eval_options_default(void)
 /* ---- Scores ---------------------------------------------------------------------------------------------
  */
 
-/* ln of the sum of e^x; false where a logit is NaN or +infinity or all are -infinity. */
-static bool log_sum(const float *logits, int32_t n, double *out, int32_t *best)
+bool mlt_log_sum(const float *logits, int32_t n, double *out, int32_t *best)
 {
     float max = logits[0];
     *best = 0;
@@ -47,7 +46,7 @@ void mlt_score_rows(const float *const *logits, int n_models, int32_t n, int32_t
     double sum[2] = {0, 0};
     *score = (struct mlt_token_score){.valid = true};
     for (int m = 0; m < n_models; m++) {
-        score->valid = score->valid && log_sum(logits[m], n, &sum[m], &score->best[m]);
+        score->valid = score->valid && mlt_log_sum(logits[m], n, &sum[m], &score->best[m]);
         score->nll[m] = sum[m] - (double)logits[m][target];
     }
     if (n_models < 2 || !score->valid) return;

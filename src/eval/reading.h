@@ -52,6 +52,10 @@ void mlt_reading_close(struct mlt_reading *reading);
 millet_status mlt_reading_run(struct mlt_reading *reading, mlt_add_score *add, void *context,
                               millet_error *err);
 
+/* ln of the sum of e^x of logits[n], and the greatest; false where one is NaN or +infinity or all are
+ * -infinity. */
+bool mlt_log_sum(const float *logits, int32_t n, double *out, int32_t *best);
+
 /* Compares one row of logits [n] of each of one or two models, with the text's token `target`. */
 void mlt_score_rows(const float *const *logits, int n_models, int32_t n, int32_t target,
                     struct mlt_token_score *score);
