@@ -6,7 +6,7 @@
 enum {
     DEFAULT_CTX = 4096,
     /* Code, its libraries, stacks and what the C library keeps: what `millet run` takes of its own. */
-    PROGRAM_BYTES = 6 << 20,
+    PROGRAM_BYTES = 7 << 20,
 };
 
 /* An allocator that knows how much is taken. A block's place and size stand before it. */
