@@ -50,7 +50,7 @@ static const struct cli_option rows[] = {
      .kind = CLI_INT,
      .target = &arguments.max_tokens,
      .max = 2147483647,
-     .help = "use only the first N tokens of the text"},
+     .help = "use only the first N tokens of the text; gsm8k: tokens of an answer (256)"},
     {.name = "special",
      .kind = CLI_FLAG,
      .target = &arguments.special,
@@ -194,11 +194,13 @@ static struct cli_task_settings task_settings(void)
 
 static int run(int n_operands, char **operands)
 {
-    if (strcmp(operands[0], "choice") == 0) {
-        struct cli_task_settings settings = task_settings();
-        return cli_eval_choice(n_operands - 1, operands + 1, &settings);
-    }
-    if (strcmp(operands[0], "nlu") == 0)
+    struct cli_task_settings settings = task_settings();
+    const char *task = operands[0];
+    if (strcmp(task, "choice") == 0) return cli_eval_choice(n_operands - 1, operands + 1, &settings);
+    if (strcmp(task, "lambada") == 0) return cli_eval_lambada(n_operands - 1, operands + 1, &settings);
+    if (strcmp(task, "gsm8k") == 0)
+        return cli_eval_gsm8k(n_operands - 1, operands + 1, &settings, arguments.max_tokens);
+    if (strcmp(task, "nlu") == 0)
         return cli_eval_nlu(n_operands - 1, operands + 1, arguments.exact_activations);
     if (n_operands > 1) return cli_usage("one MODEL is evaluated at a time; %s is too much", operands[1]);
     int status = CLI_FAILED;
@@ -218,6 +220,7 @@ static int run(int n_operands, char **operands)
 }
 
 static const struct cli_option *const groups[] = {rows,
+                                                  cli_task_rows,
                                                   cli_eval_choice_rows,
                                                   cli_eval_nlu_rows,
                                                   cli_adapter_rows,
@@ -228,8 +231,9 @@ static const struct cli_option *const groups[] = {rows,
 
 const struct cli_verb cli_verb_eval = {
     .name = "eval",
-    .summary = "perplexity of a text, divergence from another model, questions with choices, understanding",
-    .operands = "MODEL | choice MODEL FILE.jsonl... | nlu MODEL FILE.jsonl...",
+    .summary = "perplexity of a text, divergence from another model, scores on tasks",
+    .operands = "MODEL | choice MODEL FILE.jsonl... | lambada MODEL FILE.jsonl | gsm8k MODEL FILE.jsonl | "
+                "nlu MODEL FILE.jsonl...",
     .min_operands = 1,
     .max_operands = 4096,
     .description =
@@ -241,7 +245,9 @@ const struct cli_verb cli_verb_eval = {
         "Intervals are 95% confidence.\n\n"
         "eval choice asks questions with choices (the forms of C-Eval, CMMLU, AGIEval and others, "
         "docs/eval.md) and takes the most likely answer: the share that is right for each subject, and with "
-        "--base what is left of the other model's.\n\n"
+        "--base what is left of the other model's. eval lambada measures how often the last word of a "
+        "passage is "
+        "foreseen, eval gsm8k how often the model reckons rightly.\n\n"
         "eval nlu measures how well a model that was trained for it understands commands: for each file of "
         "records ({\"text\", \"intent\", \"slots\"}) the share of right intents, F1 of the slots, the "
         "share of utterances that are all right, and, where some belong to no skill, how many of those are "

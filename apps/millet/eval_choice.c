@@ -5,23 +5,11 @@
 #include <string.h>
 
 static struct {
-    const char *shots_file, *template_path, *language, *scored, *predictions;
-    int32_t shots, limit;
+    const char *template_path, *language, *scored;
     bool no_subjects;
 } arguments;
 
 const struct cli_option cli_eval_choice_rows[] = {
-    {.name = "shots",
-     .argument = "N",
-     .kind = CLI_INT,
-     .target = &arguments.shots,
-     .max = 1000,
-     .help = "choice: N solved questions of the subject before each question"},
-    {.name = "shots-file",
-     .argument = "FILE",
-     .kind = CLI_STRING,
-     .target = &arguments.shots_file,
-     .help = "choice: where those come from; without, the other questions of the files themselves"},
     {.name = "template",
      .argument = "FILE",
      .kind = CLI_STRING,
@@ -40,17 +28,6 @@ const struct cli_option cli_eval_choice_rows[] = {
      .choices = "letters|texts",
      .help =
          "choice: take the likelihood of the choices' letters (and list the choices), or of what they say"},
-    {.name = "limit",
-     .argument = "N",
-     .kind = CLI_INT,
-     .target = &arguments.limit,
-     .max = 2147483647,
-     .help = "choice: ask only the first N questions of each subject"},
-    {.name = "answers",
-     .argument = "FILE",
-     .kind = CLI_STRING,
-     .target = &arguments.predictions,
-     .help = "choice: write each choice's log-likelihood, as JSONL, a line a question"},
     {.name = "no-subjects",
      .kind = CLI_FLAG,
      .target = &arguments.no_subjects,
@@ -60,19 +37,11 @@ const struct cli_option cli_eval_choice_rows[] = {
 
 /* ---- JSON ---- */
 
-static json_t *share_json(const millet_choice_share *s, bool with_base)
-{
-    if (!with_base) return json_pack("{s:o}", "right", cli_task_interval(&s->right));
-    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "right", cli_task_interval(&s->right), "base",
-                     cli_task_interval(&s->base), "difference", cli_task_interval(&s->difference), "kept",
-                     cli_task_interval(&s->kept), "agreement", cli_task_interval(&s->agreement));
-}
-
 static json_t *score_json(const millet_choice_score *s, bool with_base)
 {
     return json_pack("{s:s,s:I,s:f,s:o,s:o}", "subject", s->subject, "questions", (json_int_t)s->n_questions,
-                     "chance", s->chance, "sum", share_json(&s->sum, with_base), "length",
-                     share_json(&s->length, with_base));
+                     "chance", s->chance, "sum", cli_task_share(&s->sum, with_base), "length",
+                     cli_task_share(&s->length, with_base));
 }
 
 static int print_json(const millet_choice_scores *s, bool with_base)
@@ -82,7 +51,7 @@ static int print_json(const millet_choice_scores *s, bool with_base)
         json_array_append_new(subjects, score_json(&s->subjects[i], with_base));
     return cli_print_json(json_pack(
         "{s:s,s:i,s:I,s:I,s:I,s:I,s:o,s:f,s:f,s:o,s:o,s:o}", "template", s->template_name, "shots",
-        arguments.shots, "shortened", (json_int_t)s->n_shortened, "cut", (json_int_t)s->n_cut, "tokens",
+        cli_task.shots, "shortened", (json_int_t)s->n_shortened, "cut", (json_int_t)s->n_cut, "tokens",
         (json_int_t)s->n_tokens, "computed", (json_int_t)s->n_computed, "all", score_json(&s->all, with_base),
         "subject_mean_sum", s->subject_mean_sum, "subject_mean_length", s->subject_mean_length,
         "base_subject_mean_sum", cli_task_number(s->base_subject_mean_sum), "base_subject_mean_length",
@@ -91,7 +60,7 @@ static int print_json(const millet_choice_scores *s, bool with_base)
 
 /* ---- The table ---- */
 
-static void print_share(const millet_choice_share *s, bool with_base)
+static void print_share(const millet_task_share *s, bool with_base)
 {
     cli_print_percent(&s->right);
     if (!with_base) return;
@@ -130,7 +99,7 @@ static void print_table(const millet_choice_scores *s, bool with_base)
     if (texts) printf(" by the sum, %.2f by length", 100 * s->subject_mean_length);
     if (with_base) printf("; base %.2f", 100 * s->base_subject_mean_sum);
     if (with_base && texts) printf(" by the sum, %.2f by length", 100 * s->base_subject_mean_length);
-    printf("\ntemplate %s, %d shots", s->template_name, arguments.shots);
+    printf("\ntemplate %s, %d shots", s->template_name, cli_task.shots);
     if (s->n_shortened) printf("; for %lld questions the context had less room", (long long)s->n_shortened);
     if (s->n_cut) printf(", and %lld lost their beginning", (long long)s->n_cut);
     printf("; %.1f%% of the tokens computed\n", 100 * (double)s->n_computed / (double)s->n_tokens);
@@ -154,13 +123,13 @@ int cli_eval_choice(int n_operands, char **operands, struct cli_task_settings *s
         static char label[] = "asking";
         const millet_choice_options options = {
             .session = settings->session,
-            .n_shots = arguments.shots,
-            .shots_path = arguments.shots_file,
+            .n_shots = cli_task.shots,
+            .shots_path = cli_task.shots_file,
             .template_path = arguments.template_path,
             .language = arguments.language,
             .texts = arguments.scored && strcmp(arguments.scored, "texts") == 0,
-            .max_records = arguments.limit,
-            .answers = arguments.predictions,
+            .max_records = cli_task.limit,
+            .answers = cli_task.answers,
             .progress = cli_progress_callback,
             .context = label,
         };

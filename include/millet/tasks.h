@@ -30,6 +30,16 @@ typedef struct millet_task_session {
     bool exact_activations;
 } millet_task_session;
 
+/* Questions that are answered rightly. Intervals: docs/eval.md. */
+typedef struct millet_task_share {
+    millet_interval right; /* share, Wilson's interval */
+    /* Where there is a base; else NAN. Questions are paired. */
+    millet_interval base;
+    millet_interval difference; /* right - base */
+    millet_interval kept;       /* right / base; NAN where base is 0 */
+    millet_interval agreement;  /* how often both say the same */
+} millet_task_share;
+
 /* ---- Multiple choice ---- */
 
 typedef struct millet_choice_options {
@@ -59,22 +69,12 @@ typedef struct millet_choice_options {
 
 MILLET_API millet_choice_options millet_choice_options_default(void);
 
-/* Questions of which the most likely choice is the right one. Intervals: docs/eval.md. */
-typedef struct millet_choice_share {
-    millet_interval right; /* share, Wilson's interval */
-    /* Where there is a base; else NAN. Questions are paired. */
-    millet_interval base;
-    millet_interval difference; /* right - base */
-    millet_interval kept;       /* right / base; NAN where base is 0 */
-    millet_interval agreement;  /* how often both choose the same */
-} millet_choice_share;
-
 typedef struct millet_choice_score {
     const char *subject; /* "" of all together */
     int64_t n_questions;
-    double chance;              /* share that guessing gets right */
-    millet_choice_share sum;    /* by log p(answer | question), the first among equals */
-    millet_choice_share length; /* by log p(answer | question) / bytes of the answer */
+    double chance;            /* share that guessing gets right */
+    millet_task_share sum;    /* by log p(answer | question), the first among equals */
+    millet_task_share length; /* by log p(answer | question) / bytes of the answer */
 } millet_choice_score;
 
 typedef struct millet_choice_scores {
@@ -104,6 +104,58 @@ MILLET_API millet_status millet_choice_measure(const millet_model *model, const 
                                                const millet_choice_options *options,
                                                millet_choice_scores **scores, millet_error *err);
 MILLET_API void millet_choice_scores_free(millet_choice_scores **scores);
+
+/* ---- Last words, and sums in words ---- */
+
+typedef struct millet_task_options {
+    const millet_allocator *allocator; /* NULL: the model's */
+    millet_task_session session;
+    int32_t n_shots; /* sums: solved ones before each, as in millet_choice_options */
+    const char *shots_path;
+    int32_t max_tokens;  /* sums: of an answer; 0: 256 */
+    int64_t max_records; /* only the first so many; 0: all */
+    const char *answers; /* a JSONL file to write: a line a record, with what the model says; NULL: none */
+    millet_progress_callback *progress; /* NULL: none */
+    void *context;
+} millet_task_options;
+
+MILLET_API millet_task_options millet_task_options_default(void);
+
+typedef struct millet_lambada_scores {
+    int64_t n_records, n_cut;   /* passages; whose beginning was cut off, since the context has no room */
+    millet_task_share word;     /* each token of the last word is the most probable one */
+    millet_interval nll;        /* mean of -ln p(last word | passage) */
+    millet_interval perplexity; /* e^nll, per word */
+    /* Where there is a base; else NAN. */
+    millet_interval base_perplexity, perplexity_ratio; /* paired: perplexity / base_perplexity */
+} millet_lambada_scores;
+
+/*
+ * The last word of each passage of a file, {"text"}: what stands behind the last white space, with it.
+ * Errors: as of millet_choice_measure.
+ */
+MILLET_API millet_status millet_lambada_measure(const millet_model *model, const millet_model *base,
+                                                const char *path, const millet_task_options *options,
+                                                millet_lambada_scores *scores, millet_error *err);
+
+typedef struct millet_gsm8k_scores {
+    int64_t n_records;
+    millet_task_share right; /* the number is the right one; agreement: the same number, or none of both */
+    /* Of the model: answers with a number; that came to their end within max_tokens; tokens generated. */
+    int64_t n_numbers, n_ended, n_tokens;
+    int64_t n_shortened; /* questions that got fewer shots than asked, since the context has no room */
+    int32_t max_tokens;
+} millet_gsm8k_scores;
+
+/*
+ * Sums in words, {"question", "answer"} with the number after the last "####" of the answer (or in "final"):
+ * the model writes an answer, always its most probable token, and the number after "####" in it, or else its
+ * last number, must be the right one. Errors: as of millet_choice_measure; BAD_ARGUMENT where a question has
+ * no room in the context.
+ */
+MILLET_API millet_status millet_gsm8k_measure(const millet_model *model, const millet_model *base,
+                                              const char *path, const millet_task_options *options,
+                                              millet_gsm8k_scores *scores, millet_error *err);
 
 #ifdef __cplusplus
 }

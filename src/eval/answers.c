@@ -198,7 +198,7 @@ millet_status mlt_answers_score(struct mlt_answering *a, const int32_t *ids, int
 
 /* ---- Texts and what may follow them ---- */
 
-static millet_status tokenize(const millet_allocator *allocator, const millet_model *model, const char *text,
+millet_status mlt_task_tokens(const millet_allocator *allocator, const millet_model *model, const char *text,
                               size_t length, int32_t **ids, int32_t *count, millet_error *err)
 {
     int32_t *plain = NULL;
@@ -233,7 +233,8 @@ static millet_status fork_text(struct mlt_forked_text *fork, const millet_alloca
     for (int32_t i = 0; i < n; i++) {
         int32_t *count = &fork->answers[i].count;
         MLT_TRY(join(buffer, length, answers[i], err));
-        MLT_TRY(tokenize(allocator, model, buffer->data, buffer->length, &fork->wholes[i], count, err));
+        MLT_TRY(
+            mlt_task_tokens(allocator, model, buffer->data, buffer->length, &fork->wholes[i], count, err));
         fork->n_text =
             MLT_MIN(fork->n_text, common_length(fork->text, fork->n_text, fork->wholes[i], *count));
     }
@@ -252,11 +253,22 @@ millet_status mlt_fork_text(struct mlt_forked_text *fork, const millet_allocator
     mlt_forked_text_release(fork, allocator);
     fork->n_answers = n_answers;
     struct mlt_text buffer = {.allocator = allocator};
-    millet_status status = tokenize(allocator, model, text, length, &fork->text, &fork->n_text, err);
+    millet_status status = mlt_task_tokens(allocator, model, text, length, &fork->text, &fork->n_text, err);
     if (!status) status = mlt_text_append(&buffer, text, length, err);
     if (!status) status = fork_text(fork, allocator, model, &buffer, length, answers, err);
     mlt_text_release(&buffer);
     return status;
+}
+
+bool mlt_forked_text_cut(struct mlt_forked_text *fork, const millet_model *model, int32_t room, bool *cut)
+{
+    *cut = fork->n_text + fork->longest > room;
+    if (!*cut) return true;
+    int32_t bos = model->add_bos && model->bos >= 0, keep = room - fork->longest - bos;
+    if (keep < 1) return false;
+    memmove(fork->text + bos, fork->text + fork->n_text - keep, sizeof *fork->text * (size_t)keep);
+    fork->n_text = bos + keep;
+    return true;
 }
 
 void mlt_forked_text_release(struct mlt_forked_text *fork, const millet_allocator *allocator)

@@ -71,6 +71,13 @@ struct mlt_forked_text {
 millet_status mlt_fork_text(struct mlt_forked_text *fork, const millet_allocator *allocator,
                             const millet_model *model, const char *text, size_t length,
                             const char *const *answers, int32_t n_answers, millet_error *err);
+/* Cuts the beginning off (BOS stays) until text and the longest answer have room; *cut says whether. False
+ * where nothing of the text would be left. */
+bool mlt_forked_text_cut(struct mlt_forked_text *fork, const millet_model *model, int32_t room, bool *cut);
 void mlt_forked_text_release(struct mlt_forked_text *fork, const millet_allocator *allocator);
+
+/* The tokens of a text, BOS first where the model asks for it; *ids is released with mlt_free. */
+millet_status mlt_task_tokens(const millet_allocator *allocator, const millet_model *model, const char *text,
+                              size_t length, int32_t **ids, int32_t *count, millet_error *err);
 
 #endif

@@ -4,10 +4,9 @@
 #include "eval/choice_records.h"
 #include "eval/choice_tables.h"
 #include "eval/choice_template.h"
+#include "eval/task_records.h"
 
-#include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Which choices two models made of a question. */
@@ -95,8 +94,7 @@ static millet_status write_answers(struct measurement *m, const struct mlt_choic
 static millet_status bad_record(const struct mlt_choice_record *r, millet_status status, const char *what,
                                 millet_error *err)
 {
-    return mlt_fail_at(err, status, r->path, NULL, MILLET_NO_OFFSET, "line %llu: %s",
-                       (unsigned long long)r->line, what);
+    return mlt_bad_record(r->path, r->line, status, what, err);
 }
 
 /* Fewer shots, then less of the beginning, until text and answers have room. */
@@ -114,14 +112,9 @@ static millet_status fit(struct measurement *m, const struct mlt_choice_record *
         if (fork->n_text + fork->longest <= room || written == 0) break;
         shortened = true;
     }
-    bool cut = fork->n_text + fork->longest > room;
-    if (cut) {
-        int32_t bos = model->add_bos && model->bos >= 0, keep = room - fork->longest - bos;
-        if (keep < 1)
-            return bad_record(question, MILLET_BAD_ARGUMENT, "an answer is too long for the context", err);
-        memmove(fork->text + bos, fork->text + fork->n_text - keep, sizeof *fork->text * (size_t)keep);
-        fork->n_text = bos + keep;
-    }
+    bool cut;
+    if (!mlt_forked_text_cut(fork, model, room, &cut))
+        return bad_record(question, MILLET_BAD_ARGUMENT, "an answer is too long for the context", err);
     if (first) m->n_shortened += shortened || cut;
     if (first) m->n_cut += cut;
     if (fork->n_text < 1)
@@ -146,13 +139,7 @@ static millet_status write_line(struct measurement *m, const struct mlt_choice_r
     json_t *line = json_pack("{s:s,s:I,s:s,s:i,s:i,s:i,s:o}", "file", r->path, "line", (json_int_t)r->line,
                              "subject", r->subject, "answer", r->answer, "by_sum", o->sum[0], "by_length",
                              o->length[0], "choices", scores);
-    char *text = json_dumps(line, JSON_COMPACT);
-    json_decref(line);
-    if (!text) return mlt_fail(err, MILLET_NO_MEMORY, "no memory for a line of answers");
-    millet_status status = mlt_writer_write(m->writer, text, strlen(text), err);
-    if (!status) status = mlt_writer_write(m->writer, "\n", 1, err);
-    free(text);
-    return status;
+    return mlt_write_record(m->writer, line, err);
 }
 
 static millet_status ask(struct measurement *m, int model, size_t index, millet_error *err)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "eval/choice_records.h"
 
-#include "corpus/record_reader.h"
+#include "eval/task_records.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +16,7 @@ struct parser {
 
 static millet_status bad(const struct parser *p, const char *what)
 {
-    return mlt_fail_at(p->err, MILLET_BAD_FORMAT, p->path, NULL, MILLET_NO_OFFSET, "line %llu: %s",
-                       (unsigned long long)p->line, what);
+    return mlt_bad_record(p->path, p->line, MILLET_BAD_FORMAT, what, p->err);
 }
 
 /* A copy without white space at its ends. */
@@ -229,37 +227,12 @@ static millet_status parse(struct parser *p, const json_t *record)
     return status;
 }
 
-static millet_status parse_line(struct parser *p, const struct mlt_raw_record *raw)
+static millet_status parse_record(void *context, const json_t *record, uint64_t line, millet_error *err)
 {
-    json_error_t error;
-    json_t *record = raw->json ? json_loadb(raw->text, raw->length, 0, &error) : NULL;
-    millet_status status = json_is_object(record) ? parse(p, record) : bad(p, "is no JSON object");
-    json_decref(record);
-    return status;
-}
-
-static millet_status read_file(struct parser *p)
-{
-    struct mlt_record_reader *reader;
-    const millet_source_options plain = {0};
-    MLT_TRY(mlt_record_reader_open(&p->records->allocator, p->path, &plain, &reader, p->err));
-    size_t before = p->records->count;
-    millet_status status;
-    for (;;) {
-        struct mlt_raw_record raw;
-        bool found;
-        status = mlt_record_reader_next(reader, &raw, &found, p->err);
-        if (status || !found) break;
-        p->line = raw.line;
-        status = parse_line(p, &raw);
-        if (status) break;
-    }
-    if (!status && mlt_record_reader_skipped(reader))
-        status = bad(p, "there are lines of more than 16 MiB in the file");
-    mlt_record_reader_close(&reader);
-    if (!status && p->records->count == before)
-        status = mlt_fail_at(p->err, MILLET_BAD_FORMAT, p->path, NULL, MILLET_NO_OFFSET, "has no record");
-    return status;
+    struct parser *p = context;
+    p->line = line;
+    p->err = err;
+    return parse(p, record);
 }
 
 static int by_subject(const void *left, const void *right)
@@ -277,7 +250,7 @@ millet_status mlt_choice_records_read(struct mlt_choice_records *records, const 
     struct parser parser = {.records = records, .err = err};
     for (size_t i = 0; i < n_paths; i++) {
         parser.path = paths[i];
-        MLT_TRY(read_file(&parser));
+        MLT_TRY(mlt_each_record(allocator, paths[i], parse_record, &parser, err));
     }
     if (records->count) qsort(records->items, records->count, sizeof *records->items, by_subject);
     return MILLET_OK;

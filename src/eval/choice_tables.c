@@ -2,9 +2,7 @@
 #include "eval/choice_tables.h"
 
 #include "eval/paired.h"
-#include "eval/statistics.h"
 
-#include <math.h>
 #include <string.h>
 
 struct tables {
@@ -23,12 +21,7 @@ struct count {
 
 static void add_pair(struct mlt_pairs *pairs, const int8_t chosen[2], int32_t answer)
 {
-    bool first = chosen[0] == answer, second = chosen[1] == answer;
-    pairs->both += first && second;
-    pairs->first += first && !second;
-    pairs->second += second && !first;
-    pairs->neither += !first && !second;
-    pairs->same += chosen[0] == chosen[1];
+    mlt_pairs_add(pairs, chosen[0] == answer, chosen[1] == answer, chosen[0] == chosen[1]);
 }
 
 static void add(struct count *count, const struct mlt_choice_record *record,
@@ -40,33 +33,14 @@ static void add(struct count *count, const struct mlt_choice_record *record,
     add_pair(&count->length, outcome->length, record->answer);
 }
 
-static millet_choice_share share_of(const struct mlt_pairs *p, bool with_base)
-{
-    double n = (double)mlt_pairs_count(p);
-    const millet_interval none = {(double)NAN, (double)NAN, (double)NAN};
-    millet_choice_share share = {
-        .right = mlt_wilson_interval((double)(p->both + p->first) / n, n),
-        .base = none,
-        .difference = none,
-        .kept = none,
-        .agreement = none,
-    };
-    if (!with_base) return share;
-    share.base = mlt_wilson_interval((double)(p->both + p->second) / n, n);
-    share.difference = mlt_pairs_difference(p);
-    share.kept = mlt_pairs_ratio(p);
-    share.agreement = mlt_wilson_interval((double)p->same / n, n);
-    return share;
-}
-
 static millet_choice_score score_of(const char *subject, const struct count *count, bool with_base)
 {
     return (millet_choice_score){
         .subject = subject,
         .n_questions = count->n,
         .chance = count->chance / (double)count->n,
-        .sum = share_of(&count->sum, with_base),
-        .length = share_of(&count->length, with_base),
+        .sum = mlt_pairs_share(&count->sum, with_base),
+        .length = mlt_pairs_share(&count->length, with_base),
     };
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "eval/paired.h"
 
+#include "eval/statistics.h"
+
 #include <math.h>
 
 static const double z = 1.959963984540054;
@@ -41,4 +43,32 @@ millet_interval mlt_pairs_ratio(const struct mlt_pairs *p)
     wilson(first, n, critical, &low1, &high1);
     wilson(second, n, critical, &low2, &high2);
     return (millet_interval){first / second, low1 / high2, low2 > 0 ? high1 / low2 : (double)INFINITY};
+}
+
+void mlt_pairs_add(struct mlt_pairs *p, bool first, bool second, bool same)
+{
+    p->both += first && second;
+    p->first += first && !second;
+    p->second += second && !first;
+    p->neither += !first && !second;
+    p->same += same;
+}
+
+millet_task_share mlt_pairs_share(const struct mlt_pairs *p, bool with_base)
+{
+    double n = (double)mlt_pairs_count(p);
+    const millet_interval none = {(double)NAN, (double)NAN, (double)NAN};
+    millet_task_share share = {
+        .right = mlt_wilson_interval((double)(p->both + p->first) / n, n),
+        .base = none,
+        .difference = none,
+        .kept = none,
+        .agreement = none,
+    };
+    if (!with_base) return share;
+    share.base = mlt_wilson_interval((double)(p->both + p->second) / n, n);
+    share.difference = mlt_pairs_difference(p);
+    share.kept = mlt_pairs_ratio(p);
+    share.agreement = mlt_wilson_interval((double)p->same / n, n);
+    return share;
 }

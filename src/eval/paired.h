@@ -6,12 +6,16 @@
 #ifndef MLT_PAIRED_H
 #define MLT_PAIRED_H
 
-#include "millet/lab.h"
+#include "millet/tasks.h"
 
 /* How often both, only the first, only the second and neither were right; and chose the same. */
 struct mlt_pairs {
     int64_t both, first, second, neither, same;
 };
+
+void mlt_pairs_add(struct mlt_pairs *pairs, bool first, bool second, bool same);
+/* All of it; without a base only `right` is known. */
+millet_task_share mlt_pairs_share(const struct mlt_pairs *pairs, bool with_base);
 
 /* n > 0 independent pairs. */
 int64_t mlt_pairs_count(const struct mlt_pairs *pairs);

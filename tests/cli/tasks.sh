@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tasks of `millet eval`: multiple choice.
+# Tasks of `millet eval`: multiple choice, last words, sums in words.
 . "$(dirname "$0")/support.sh"
 
 tiny m.gguf context=512 || exit 1
@@ -44,4 +44,29 @@ run 2 $MILLET eval choice m.gguf
 run 1 $MILLET eval choice m.gguf missing.jsonl
 : > empty.jsonl
 run 1 $MILLET eval choice m.gguf empty.jsonl
+printf '{"text": "the cat and the hen"}\n{"text": "a name and a tale"}\n' > p.jsonl
+run 0 $MILLET eval lambada m.gguf p.jsonl -t 1 --base base.gguf
+contains out '2 passages; '
+contains out 'perplexity per word'
+contains out '  ratio'
+run 0 $MILLET eval lambada m.gguf p.jsonl -t 1 --limit 1 --json
+equal "$(json records)" 1 'passages with a limit'
+run 2 $MILLET eval lambada m.gguf p.jsonl --shots 1
+echo '{"text": "word"}' >> p.jsonl
+run 1 $MILLET eval lambada m.gguf p.jsonl
+contains err 'line 3'
+
+for i in 1 2 3; do
+    echo "{\"question\": \"the hen $i\", \"answer\": \"#### $i\"}"
+done > s.jsonl
+run 0 $MILLET eval gsm8k m.gguf s.jsonl -t 1 --shots 2 -n 8 --base m.gguf
+contains out '3 questions, 2 shots'
+contains out 'the same           100.00'
+run 0 $MILLET eval gsm8k m.gguf s.jsonl -t 1 -n 8 --answers said.jsonl --json
+equal "$(json records)" 3 sums
+equal "$(json max_tokens)" 8 'tokens of an answer'
+equal "$(wc -l < said.jsonl | tr -d ' ')" 3 'lines of what was said'
+run 1 $MILLET eval gsm8k m.gguf q.jsonl
+contains err 'line 1'
+run 2 $MILLET eval gsm8k m.gguf
 finish

@@ -18,11 +18,12 @@
 #include "support/file_bytes.h"
 #include "support/tiny_model.h"
 
+#include <errno.h>
 #include <string.h>
 
 static struct counting_allocator counting;
 static millet_model *model;
-static char choices[1024], template[1024], answers[1024];
+static char choices[1024], passages[1024], sums[1024], template[1024], answers[1024];
 
 static int set_up(void **state)
 {
@@ -34,6 +35,9 @@ static int set_up(void **state)
     strcpy(choices, corpus_write("c.jsonl",
                                  "{\"question\":\"the\",\"choices\":[\"cat\",\"the hen\"],\"answer\":0}\n"
                                  "{\"question\":\"a\",\"choices\":[\"hen\",\"an\",\"cat\"],\"answer\":2}\n"));
+    strcpy(passages, corpus_write("p.jsonl", "{\"text\":\"the cat and the hen\"}\n{\"text\":\"a name\"}\n"));
+    strcpy(sums, corpus_write("s.jsonl", "{\"question\":\"one\",\"answer\":\"#### 1\"}\n"
+                                         "{\"question\":\"two\",\"answer\":\"#### 2\"}\n"));
     strcpy(template, corpus_write("t.txt", "[question]\n{question}\n[answer]\n {choice}\n"));
     strcpy(answers, folder_path("answers.jsonl"));
     faults_reset();
@@ -64,6 +68,21 @@ static millet_status choose(millet_error *err)
     return status;
 }
 
+static millet_status read_passages(millet_error *err)
+{
+    millet_task_options options = {.answers = answers, .session = {.n_threads = 1}};
+    millet_lambada_scores scores;
+    return millet_lambada_measure(model, model, passages, &options, &scores, err);
+}
+
+static millet_status reckon(millet_error *err)
+{
+    millet_task_options options = {
+        .answers = answers, .shots_path = sums, .n_shots = 1, .max_tokens = 3, .session = {.n_threads = 1}};
+    millet_gsm8k_scores scores;
+    return millet_gsm8k_measure(model, model, sums, &options, &scores, err);
+}
+
 static void refuse_each(millet_status (*work)(millet_error *err))
 {
     millet_error err;
@@ -87,10 +106,37 @@ static void test_memory(void **state)
 {
     (void)state;
     refuse_each(choose);
+    refuse_each(read_passages);
+    refuse_each(reckon);
+}
+
+/* A full disk: an error that says so, and nothing half-written in place of what was there. */
+static deed *const deeds[] = {choose, read_passages, reckon};
+
+static millet_status check_output(deed *operation, const char *what)
+{
+    (void)what;
+    corpus_write("answers.jsonl", "before");
+    millet_error err;
+    faults_begin();
+    millet_status status = operation(&err);
+    faults_end();
+    struct file_bytes now = file_read(answers);
+    bool before = now.size == 6 && memcmp(now.data, "before", 6) == 0;
+    assert_true(before == (status != MILLET_OK));
+    bytes_free(&now);
+    return status;
+}
+
+static void test_full_disk(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof deeds / sizeof deeds[0]; i++)
+        assert_true(refuse_calls(check_output, deeds[i], WRITE, ENOSPC, true) > 0);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_full_disk)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

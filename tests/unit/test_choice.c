@@ -416,7 +416,7 @@ static void test_base(void **state)
     assert_int_equal(millet_choice_measure(base, NULL, &path, 1, &options, &other, NULL), MILLET_OK);
     assert_int_equal(millet_choice_measure(model, base, &path, 1, &options, &both, NULL), MILLET_OK);
     assert_int_equal(millet_choice_measure(model, model, &path, 1, &options, &same, NULL), MILLET_OK);
-    const millet_choice_share *pair = &both->all.length;
+    const millet_task_share *pair = &both->all.length;
     assert_true(pair->right.value == one->all.length.right.value);
     assert_true(pair->base.value == other->all.length.right.value);
     assert_true(fabs(pair->difference.value - (pair->right.value - pair->base.value)) < 1e-12);
