@@ -3,7 +3,7 @@
 # to do; elsewhere than on Debian and its kin it only says what is needed.
 set -eu
 packages="gcc g++ libc6-dev make cmake ninja-build clang clang-format libclang-rt-14-dev
-libpcre2-dev libjansson-dev libsqlite3-dev zlib1g-dev libcmocka-dev libedit-dev mandoc python3-yaml openmpi-bin libopenmpi-dev
+libpcre2-dev libjansson-dev libsqlite3-dev libcurl4-openssl-dev zlib1g-dev libcmocka-dev libedit-dev mandoc python3-yaml openmpi-bin libopenmpi-dev
 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static valgrind"
 
 if ! command -v dpkg-query > /dev/null; then

@@ -1,4 +1,5 @@
 /* millet assist: commands and conversation. SPDX-License-Identifier: Apache-2.0 */
+#include "outside.h"
 #include "verbs.h"
 
 #include "millet/assistant.h"
@@ -15,7 +16,8 @@
 #endif
 
 static struct {
-    const char *model, *store, *language, *zone, *rates, *home, *text, *tools;
+    const char *model, *store, *language, *zone, *rates, *weather, *place, *messenger, *take, *give, *text,
+        *tools;
     bool wait, forget;
     uint64_t seed;
 } arguments;
@@ -54,6 +56,38 @@ static const struct cli_option rows[] = {
      .kind = CLI_STRING,
      .target = &arguments.zone,
      .help = "time zone, Europe/Berlin; without, the system's"},
+    {.name = "rates",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.rates,
+     .help = "rates of exchange as JSON: date, base, rates; without, old ones that are built in"},
+    {.name = "weather",
+     .argument = "URL",
+     .kind = CLI_STRING,
+     .target = &arguments.weather,
+     .help = "an Open-Meteo service to ask for the weather (https://api.open-meteo.com/v1/forecast); "
+             "without, nothing "
+             "is asked"},
+    {.name = "place",
+     .argument = "PLACE",
+     .kind = CLI_STRING,
+     .target = &arguments.place,
+     .help = "where this device is: a city, or latitude,longitude"},
+    {.name = "messenger",
+     .argument = "PROGRAM",
+     .kind = CLI_STRING,
+     .target = &arguments.messenger,
+     .help = "sends messages and calls: PROGRAM send PERSON TEXT, PROGRAM call PERSON"},
+    {.name = "import-calendar",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.take,
+     .help = "take the events of an iCalendar file over, and stop"},
+    {.name = "export-calendar",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.give,
+     .help = "write all events as an iCalendar file (- for the standard output), and stop"},
     {.name = "wait",
      .kind = CLI_FLAG,
      .target = &arguments.wait,
@@ -268,8 +302,44 @@ static int print_tools(millet_assistant *assistant)
     return CLI_OK;
 }
 
+static int import_calendar(millet_assistant *assistant)
+{
+    char *text;
+    size_t length;
+    int32_t count;
+    millet_error err;
+    if (!cli_read_text(arguments.take, &text, &length)) return CLI_FAILED;
+    millet_status status = millet_assistant_import_calendar(assistant, text, length, &count, &err);
+    free(text);
+    if (status != MILLET_OK) return cli_fail(&err);
+    fprintf(stderr, "%d events\n", (int)count);
+    return CLI_OK;
+}
+
+static int export_calendar(millet_assistant *assistant)
+{
+    const char *text;
+    size_t length;
+    millet_error err;
+    if (millet_assistant_export_calendar(assistant, &text, &length, &err) != MILLET_OK) return cli_fail(&err);
+    bool standard = strcmp(arguments.give, "-") == 0;
+    FILE *file = standard ? stdout : fopen(arguments.give, "wb");
+    if (!file) return cli_fail_text("cannot write %s: %s", arguments.give, strerror(errno));
+    bool written = fwrite(text, 1, length, file) == length;
+    if ((standard ? fflush(file) : fclose(file)) != 0) written = false;
+    return written ? CLI_OK : cli_fail_text("cannot write %s: %s", arguments.give, strerror(errno));
+}
+
+static int run_opened(millet_assistant *assistant)
+{
+    if (arguments.tools) return print_tools(assistant);
+    if (arguments.take) return import_calendar(assistant);
+    return arguments.give ? export_calendar(assistant) : talk(assistant);
+}
+
 static int run_with(const millet_hearing *hearing)
 {
+    millet_messenger messenger = cli_messenger(arguments.messenger);
     const char *store = arguments.store ? arguments.store : usual_store();
     if (!arguments.forget && !arguments.tools && !store)
         return cli_fail_text("there is no home folder; say --store FILE or --forget");
@@ -278,15 +348,19 @@ static int run_with(const millet_hearing *hearing)
         .language = arguments.language,
         .zone = arguments.zone,
         .rates = arguments.rates,
-        .home = arguments.home,
+        .http = arguments.weather ? cli_http() : NULL,
+        .weather = arguments.weather,
+        .place = arguments.place,
+        .messenger = arguments.messenger ? &messenger : NULL,
         .hearing = hearing,
         .seed = arguments.seed,
     };
     millet_assistant *assistant = NULL;
     millet_error err;
     if (millet_assistant_open(&options, &assistant, &err) != MILLET_OK) return cli_fail(&err);
-    int status = arguments.tools ? print_tools(assistant) : talk(assistant);
+    int status = run_opened(assistant);
     millet_assistant_close(&assistant);
+    cli_http_end();
     return status;
 }
 

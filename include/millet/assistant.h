@@ -106,14 +106,47 @@ typedef struct millet_assistant_clock {
     const char *boot;                 /* names this run of the machine: uptime counts within one */
 } millet_assistant_clock;
 
+/* ---- The world outside, as the program lets it in
+ * ------------------------------------------------------------- */
+
+typedef struct millet_http_request {
+    const char *url;
+    const char *const *headers; /* "Name: value", NULL-terminated; NULL: none */
+    const char *body;           /* NULL: GET; else POST */
+    size_t body_length;
+    int32_t timeout_ms;
+    size_t max_bytes; /* of the reply; more is an error */
+} millet_http_request;
+
+typedef struct millet_http_reply {
+    int32_t code;     /* 200 */
+    const char *body; /* not NUL-terminated; valid until the next request */
+    size_t length;
+} millet_http_reply;
+
+/* Who speaks HTTP. Errors: IO where there is no network or the time is over. */
+typedef struct millet_http {
+    void *context;
+    millet_status (*request)(void *context, const millet_http_request *request, millet_http_reply *reply,
+                             millet_error *err);
+} millet_http;
+
+/* Who sends messages and makes calls. `text` is NULL for a call. Errors are said as they are. */
+typedef struct millet_messenger {
+    void *context;
+    millet_status (*send)(void *context, const char *person, const char *text, millet_error *err);
+} millet_messenger;
+
 typedef struct millet_assistant_options {
     const millet_allocator *allocator; /* NULL: the C library's. SQLite and jansson take theirs from there */
     const char *store;                 /* file of timers, lists and notes; NULL: in memory, forgotten */
     const char *language;              /* "en", "zh"; NULL: that of each utterance */
     const char *zone;                  /* "Europe/Berlin"; NULL: the system's */
     const char *rates;                 /* file of exchange rates; NULL: those that were built in */
-    const char *home;                  /* file that describes the home; NULL: none */
-    const char *data;                  /* "units=metric" … reserved; NULL */
+    const millet_http *http;           /* NULL: the assistant is offline */
+    const char *weather;               /* URL of an Open-Meteo service, ".../v1/forecast"; NULL: no weather */
+    const char *place;                 /* where the device is: "Berlin", or "52.52,13.41"; NULL: not known */
+    const millet_messenger *messenger; /* NULL: there are no messages and calls */
     const millet_hearing *hearing;     /* NULL: the manifests' sentences alone. Must outlive the assistant */
     const millet_skill *skills;        /* beside the built-in ones; the strings must outlive the assistant */
     size_t n_skills;
@@ -164,6 +197,17 @@ MILLET_API millet_status millet_assistant_due(millet_assistant *assistant, mille
 
 /* How many milliseconds from now something is due: 0 at once, -1 nothing is. */
 MILLET_API int64_t millet_assistant_next_due(millet_assistant *assistant);
+
+/* ---- Calendars
+ * ----------------------------------------------------------------------------------------------- */
+
+/* Takes the events of an iCalendar file (RFC 5545) over, those with the same UID anew; *count of them. All or
+ * none. Errors: BAD_FORMAT with the line in err->offset, IO. */
+MILLET_API millet_status millet_assistant_import_calendar(millet_assistant *assistant, const char *text,
+                                                          size_t length, int32_t *count, millet_error *err);
+/* All events as an iCalendar file. Valid until the next call of the assistant. */
+MILLET_API millet_status millet_assistant_export_calendar(millet_assistant *assistant, const char **text,
+                                                          size_t *length, millet_error *err);
 
 /* ---- What it can do, for others
  * ------------------------------------------------------------------------------- */

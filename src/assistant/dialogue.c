@@ -248,39 +248,10 @@ static millet_status answer_argument(millet_assistant *assistant, const char *te
     return MILLET_OK;
 }
 
-static millet_status answer_yes_or_no(millet_assistant *assistant, const char *text, size_t length,
-                                      bool *fits, millet_error *err)
+/* A request with one argument replaced by the words; empty where they are no argument of it. */
+static millet_status vary(millet_assistant *assistant, const struct mlt_request *last, const char *text,
+                          size_t length, bool given_only, struct mlt_request *request, millet_error *err)
 {
-    bool other = false;
-    if (mlt_is_yes(text, length))
-        return go_on(assistant, assistant->dialogue.waiting == MLT_WAITS_FOR_CONSENT, err);
-    if (mlt_is_no(text, length)) return drop(assistant, err);
-    MLT_TRY(other_command(assistant, text, length, &other, err));
-    if (!other) return ask_again(assistant, err);
-    *fits = false;
-    return MILLET_OK;
-}
-
-static millet_status answer_question(millet_assistant *assistant, const char *text, size_t length, bool *fits,
-                                     millet_error *err)
-{
-    struct mlt_dialogue *d = &assistant->dialogue;
-    *fits = true;
-    MLT_TRY(d->waiting == MLT_WAITS_FOR_ARGUMENT ? answer_argument(assistant, text, length, fits, err)
-                                                 : answer_yes_or_no(assistant, text, length, fits, err));
-    if (*fits) return MILLET_OK;
-    mlt_dialogue_settle(assistant);
-    return keep_rest(assistant, NULL, err);
-}
-
-/* ---- Corrections and follow-ups
- * ------------------------------------------------------------------------------ */
-
-/* The last request with one argument replaced by the words; empty where they are no argument of it. */
-static millet_status vary_last(millet_assistant *assistant, const char *text, size_t length, bool given_only,
-                               struct mlt_request *request, millet_error *err)
-{
-    const struct mlt_request *last = &assistant->dialogue.last;
     for (int i = 0; last->skill && i < last->skill->n_parameters; i++) {
         const struct mlt_parameter *parameter = &last->skill->parameters[i];
         if (!may_follow(parameter, text)) continue;
@@ -306,6 +277,53 @@ static millet_status vary_last(millet_assistant *assistant, const char *text, si
     }
     return MILLET_OK;
 }
+
+/* "no, see you at seven" where consent is waited for: what waits is changed and asked again. */
+static millet_status correct_waiting(millet_assistant *assistant, const char *text, size_t length, bool *is,
+                                     millet_error *err)
+{
+    struct mlt_dialogue *d = &assistant->dialogue;
+    struct mlt_request request = {0};
+    *is = false;
+    if (!mlt_strip_correction(&text, &length)) return MILLET_OK;
+    MLT_TRY(vary(assistant, &d->request, text, length, true, &request, err));
+    if (!request.skill) return MILLET_OK;
+    *is = true;
+    mlt_dialogue_settle(assistant);
+    return mlt_perform(assistant, &request, false, err);
+}
+
+static millet_status answer_yes_or_no(millet_assistant *assistant, const char *text, size_t length,
+                                      bool *fits, millet_error *err)
+{
+    bool other = false;
+    if (mlt_is_yes(text, length))
+        return go_on(assistant, assistant->dialogue.waiting == MLT_WAITS_FOR_CONSENT, err);
+    if (mlt_is_no(text, length)) return drop(assistant, err);
+    MLT_TRY(other_command(assistant, text, length, &other, err));
+    if (!other) {
+        bool corrected;
+        MLT_TRY(correct_waiting(assistant, text, length, &corrected, err));
+        return corrected ? MILLET_OK : ask_again(assistant, err);
+    }
+    *fits = false;
+    return MILLET_OK;
+}
+
+static millet_status answer_question(millet_assistant *assistant, const char *text, size_t length, bool *fits,
+                                     millet_error *err)
+{
+    struct mlt_dialogue *d = &assistant->dialogue;
+    *fits = true;
+    MLT_TRY(d->waiting == MLT_WAITS_FOR_ARGUMENT ? answer_argument(assistant, text, length, fits, err)
+                                                 : answer_yes_or_no(assistant, text, length, fits, err));
+    if (*fits) return MILLET_OK;
+    mlt_dialogue_settle(assistant);
+    return keep_rest(assistant, NULL, err);
+}
+
+/* ---- Corrections and follow-ups
+ * ------------------------------------------------------------------------------ */
 
 /* Takes the last call back without a word. */
 static millet_status undo_silently(millet_assistant *assistant, millet_error *err)
@@ -335,6 +353,7 @@ static millet_status variation(millet_assistant *assistant, const char *text, si
                                millet_error *err)
 {
     struct mlt_request request = {0};
+    const struct mlt_request *last = &assistant->dialogue.last;
     const char *at = text;
     size_t n = length;
     bool correction = mlt_strip_correction(&at, &n);
@@ -342,8 +361,8 @@ static millet_status variation(millet_assistant *assistant, const char *text, si
         if (!mlt_strip_follow_up(&at, &n)) return MILLET_OK;
     }
     if (correction) MLT_TRY(corrected_command(assistant, at, n, &request, err));
-    if (!request.skill) MLT_TRY(vary_last(assistant, at, n, true, &request, err));
-    if (!request.skill) MLT_TRY(vary_last(assistant, at, n, false, &request, err));
+    if (!request.skill) MLT_TRY(vary(assistant, last, at, n, true, &request, err));
+    if (!request.skill) MLT_TRY(vary(assistant, last, at, n, false, &request, err));
     if (!request.skill) return MILLET_OK;
     *is = true;
     bool again = request.skill == assistant->dialogue.last.skill;

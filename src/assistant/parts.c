@@ -32,6 +32,10 @@ millet_status mlt_parts_open(millet_assistant *assistant, const millet_assistant
     struct mlt_parts *parts = mlt_alloc_zero(&assistant->allocator, 1, sizeof *parts, err);
     if (!parts) return MILLET_NO_MEMORY;
     assistant->parts = parts;
+    parts->http = options->http;
+    parts->messenger = options->messenger;
+    parts->weather = options->weather;
+    parts->place = options->place;
     return read_rates(assistant, options->rates, &parts->rates, err);
 }
 

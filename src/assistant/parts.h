@@ -1,5 +1,5 @@
 /*
- * What built-in skills keep between calls.
+ * What built-in skills keep between calls, and whom they may ask.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -11,6 +11,9 @@
 
 struct mlt_parts {
     struct mlt_rates rates;
+    const millet_http *http;
+    const millet_messenger *messenger;
+    const char *weather, *place;
 };
 
 struct mlt_parts *mlt_parts(const millet_assistant *assistant);

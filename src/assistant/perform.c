@@ -155,7 +155,10 @@ static millet_status say_failure(millet_assistant *assistant, const struct mlt_r
 static millet_status run_call(millet_call *call, millet_error *why)
 {
     millet_assistant *assistant = call->assistant;
-    bool owner = !mlt_store_in_transaction(assistant->store);
+    const char *permission = json_string_value(json_object_get(call->skill->manifest, "permission"));
+    /* what waits for the network holds no transaction open */
+    bool network = permission && strcmp(permission, "network") == 0;
+    bool owner = !network && !mlt_store_in_transaction(assistant->store);
     if (owner) MLT_TRY(mlt_store_begin(assistant->store, why));
     millet_status status = call->skill->run(call, call->skill->context, why);
     if (status == MILLET_OK && call->no_memory) status = no_memory(why);
@@ -181,7 +184,8 @@ static millet_status finish_call(millet_call *call, struct mlt_request *request,
     mlt_request_move(&d->last, request);
     /* what only reads leaves what could be taken back before */
     const char *permission = json_string_value(json_object_get(call->skill->manifest, "permission"));
-    if (!permission || strcmp(permission, "read") != 0) mlt_request_move(&d->undo, &call->undo);
+    bool reads = permission && (strcmp(permission, "read") == 0 || strcmp(permission, "network") == 0);
+    if (!reads) mlt_request_move(&d->undo, &call->undo);
     return MILLET_OK;
 }
 

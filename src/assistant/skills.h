@@ -10,6 +10,12 @@
 
 /* X(NAME): the function mlt_skill_NAME carries out the manifest of that name. */
 #define MLT_SKILL_LIST(X)                                                                                    \
+    X(get_weather)                                                                                           \
+    X(send_message)                                                                                          \
+    X(make_call)                                                                                             \
+    X(add_event)                                                                                             \
+    X(list_events)                                                                                           \
+    X(cancel_event)                                                                                          \
     X(set_timer)                                                                                             \
     X(cancel_timer)                                                                                          \
     X(pause_timer)                                                                                           \

@@ -30,6 +30,7 @@ static const char schema[] =
     "CREATE TABLE events(id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, title TEXT NOT NULL, place TEXT,"
     " starts INTEGER NOT NULL, ends INTEGER NOT NULL, whole_day INTEGER NOT NULL DEFAULT 0, rule TEXT);"
     "CREATE INDEX events_start ON events(starts);"
+    "CREATE TABLE cache(key TEXT PRIMARY KEY, body TEXT NOT NULL, fetched INTEGER NOT NULL);"
     "PRAGMA user_version = 1;";
 
 struct mlt_store {

@@ -37,6 +37,40 @@ INPUT=lines run 1 $MILLET assist --forget
 contains err 'not UTF-8'
 contains out 'The timer is set for 3 minutes.'
 
+# Calendars in and out: folded lines, zones, whole days, repetition.
+printf 'BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1@x\r\nDTSTART;TZID=America/New_York:20991231T190000\r\nDURATION:PT90M\r\nSUMMARY:A long\r\n  party\\, with cake\r\nLOCATION:Pier 3\r\nEND:VEVENT\r\n' > in.ics
+printf 'BEGIN:VEVENT\nUID:2@x\nDTSTART;VALUE=DATE:20200229\nRRULE:FREQ=YEARLY;COUNT=3\nSUMMARY:Leap\nBEGIN:VALARM\nSUMMARY:no\nEND:VALARM\nEND:VEVENT\nEND:VCALENDAR\n' >> in.ics
+run 0 $MILLET assist --store cal.db --import-calendar in.ics
+contains err '2 events'
+run 0 $MILLET assist --store cal.db --import-calendar in.ics
+run 0 $MILLET assist --store cal.db --export-calendar -
+tr -d '\r' < out > flat
+contains flat 'SUMMARY:A long party\, with cake'
+contains flat 'DTSTART:21000101T000000Z'
+contains flat 'DTEND:21000101T013000Z'
+contains flat 'DTSTART;VALUE=DATE:20200229'
+contains flat 'RRULE:FREQ=YEARLY;COUNT=3'
+equal "$(grep -c BEGIN:VEVENT flat)" 2 'events after importing twice'
+run 0 $MILLET assist --store cal.db -p 'what is in my calendar on 2099-12-31'
+contains out 'There is nothing'
+run 0 $MILLET assist --store cal.db -p 'what is in my calendar on 2100-01-01'
+contains out 'A long party, with cake'
+printf 'BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20261301T000000\nEND:VEVENT\n' > bad.ics
+run 1 $MILLET assist --store cal.db --import-calendar bad.ics
+contains err 'line 3'
+
+# Messages go to a program as they are; what it says is not trusted, only its code.
+printf '#!/bin/sh\nprintf "%%s|" "$@" > sent\n[ "$2" != Nobody ]\n' > messenger
+chmod +x messenger
+printf 'text Anna saying $(rm -rf x) ; "quoted"\nyes\n' > lines
+INPUT=lines run 0 $MILLET assist --forget --messenger ./messenger
+equal "$(cat sent)" 'send|Anna|$(rm -rf x) ; "quoted"|' 'what the messenger got'
+printf 'call Nobody\nyes\n' > lines
+INPUT=lines run 1 $MILLET assist --forget --messenger ./messenger
+run 3 $MILLET assist --forget -p "what's the weather"
+run 3 $MILLET assist --forget --place Berlin --weather http://127.0.0.1:9/none -p "what's the weather"
+contains out 'offline'
+
 run 0 $MILLET assist --tools openai
 equal "$(json 0.type)" function 'kind of tool'
 run 0 $MILLET assist --tools mcp

@@ -7,6 +7,7 @@
  *     = set_timer {"duration":600.0} done         a call
  *     ? set_timer duration                        what the dialogue waits for
  *     < The timer is set for 10 minutes.          the reply, a line for each of its lines
+ *     ! offline                                   from here on there is no network
  *     + 600                                       seconds pass; < what fires
  *
  * With MILLET_DIALOGUES_PRINT set, what happens is printed in this form.
@@ -90,21 +91,63 @@ static void add_heard(const char *line)
     }
 }
 
+/* ---- A world: an Open-Meteo service that can be cut off ("! offline", "! online"), somebody who sends
+ * --------- */
+
+static bool online;
+
+static millet_status request(void *context, const millet_http_request *asked, millet_http_reply *reply,
+                             millet_error *err)
+{
+    static const char body[] =
+        "{\"current\": {\"temperature_2m\": 3.4, \"weather_code\": 61}, \"daily\": {\"time\": "
+        "[\"2026-12-01\","
+        " \"2026-12-02\", \"2026-12-03\"], \"weather_code\": [61, 0, 73], \"temperature_2m_max\": [5.2, 8, "
+        "-1.6],"
+        " \"temperature_2m_min\": [0.8, 2, -6], \"precipitation_probability_max\": [70, 0, 95]}}";
+    (void)context;
+    if (!online) {
+        if (err) *err = (millet_error){.status = MILLET_IO};
+        return MILLET_IO;
+    }
+    bool lies = strstr(asked->url, "latitude=48.85") != NULL; /* of Paris it says nothing that is of use */
+    *reply = (millet_http_reply){200, lies ? "<html>" : body, lies ? 6 : sizeof body - 1};
+    return MILLET_OK;
+}
+
+static millet_status send_to(void *context, const char *person, const char *text, millet_error *err)
+{
+    (void)context;
+    (void)text;
+    if (strcmp(person, "nobody") != 0) return MILLET_OK;
+    *err = (millet_error){.status = MILLET_IO, .message = "nobody has no number"};
+    return MILLET_IO;
+}
+
 /* ---- Running
  * -------------------------------------------------------------------------------------------------- */
 
 static const millet_hearing hearing = {NULL, hear, NULL};
+static const millet_http http = {NULL, request};
+static const millet_messenger messenger = {NULL, send_to};
 static int n_dialogues, n_failed;
 
 static millet_assistant *open_assistant(void)
 {
     static const millet_assistant_clock clock = {NULL, wall, uptime, "boot"};
-    const millet_assistant_options options = {
-        .zone = "Europe/Berlin", .hearing = &hearing, .clock = &clock, .seed = 7};
+    const millet_assistant_options options = {.http = &http,
+                                              .weather = "http://weather/v1/forecast",
+                                              .place = "Berlin",
+                                              .messenger = &messenger,
+                                              .zone = "Europe/Berlin",
+                                              .hearing = &hearing,
+                                              .clock = &clock,
+                                              .seed = 7};
     millet_assistant *assistant = NULL;
     millet_error err = {0};
     now_ms = INT64_C(1796112000000); /* 2026-12-01 08:00 UTC */
     up_ms = 1000000;
+    online = true;
     if (millet_assistant_open(&options, &assistant, &err) != MILLET_OK)
         fail_msg("%s %s", err.message, err.item);
     return assistant;
@@ -185,7 +228,7 @@ static void run_file(const char *path)
         more = fgets(line, sizeof line, file) != NULL;
         number++;
         line[strcspn(line, "\n")] = 0;
-        bool begins = !more || line[0] == '#' || line[0] == '>' || line[0] == '+';
+        bool begins = !more || line[0] == '#' || line[0] == '>' || line[0] == '+' || line[0] == '!';
         if (begins && input[0]) {
             step(assistant, input, expected, path, input_line);
             input[0] = expected[0] = 0;
@@ -202,6 +245,9 @@ static void run_file(const char *path)
             snprintf(script.utterance, sizeof script.utterance, "%s", line[0] == '>' ? line + 2 : "");
             script.count = 0;
             input_line = number;
+        } else if (line[0] == '!') {
+            online = strcmp(line, "! online") == 0;
+            if (getenv("MILLET_DIALOGUES_PRINT")) printf("%s\n", line);
         } else if (line[0] == '~') {
             add_heard(line + 2);
         } else if (line[0]) {
