@@ -8,8 +8,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a log may say of a step, in the order of drawing: evaluations lie above what is trained on. */
+static const struct series {
+    const char *key, *name, *colour;
+    bool parts;      /* an error in parts of the teacher's square, 0 to about 1; else nats a token */
+    bool evaluation; /* measured on what is kept apart, at few steps */
+} series[] = {
+    {"loss", "training: loss", "#3366aa", false, false},
+    {"tag_loss", "training: loss of tags", "#338855", false, false},
+    {"divergence", "training: divergence from the teacher", "#8855aa", false, false},
+    {"hidden", "training: error of hidden states", "#3366aa", true, false},
+    {"attention", "training: error of attention", "#8855aa", true, false},
+    {"evaluation_loss", "held out: loss", "#cc6633", false, true},
+    {"evaluation_token_loss", "held out: loss of next tokens", "#aa2244", false, true},
+    {"evaluation_tag_loss", "held out: loss of tags", "#88aa22", false, true},
+    {"evaluation_divergence", "held out: divergence from the teacher", "#dd55aa", false, true},
+    {"evaluation_hidden", "held out: error of hidden states", "#cc6633", true, true},
+    {"evaluation_attention", "held out: error of attention", "#dd55aa", true, true},
+};
+enum { N_SERIES = sizeof series / sizeof series[0], LOSS = 0 };
+
 struct point {
-    double step, loss, evaluation; /* NAN: none */
+    double step, values[N_SERIES]; /* NAN: none */
 };
 
 struct points {
@@ -48,8 +68,10 @@ static bool read_points(const char *log, struct points *p)
     bool fine = file != NULL;
     while (fine && getline(&line, &capacity, file) > 0) {
         json_t *value = json_loads(line, 0, NULL);
-        struct point point = {number(value, "step"), number(value, "loss"), number(value, "evaluation_loss")};
-        if (isfinite(point.step) && isfinite(point.loss))
+        struct point point = {.step = number(value, "step")};
+        for (int i = 0; i < N_SERIES; i++)
+            point.values[i] = number(value, series[i].key);
+        if (isfinite(point.step) && isfinite(point.values[LOSS]))
             fine = add_point(p, point); /* a torn last line is passed over */
         json_decref(value);
     }
@@ -101,62 +123,109 @@ static void draw_axes(const struct view *v)
 }
 
 /* Neighbours are drawn as their mean where there are more than the eye can tell apart. */
-static void draw_losses(const struct view *v, const struct points *p)
+static void draw_line(const struct view *v, const struct points *p, int which)
 {
-    size_t group = p->count / MOST_POINTS + 1;
-    fputs("<polyline class='loss' points='", v->out);
+    const struct series *s = &series[which];
+    size_t group = s->evaluation ? 1 : p->count / MOST_POINTS + 1;
+    fprintf(v->out, "<polyline stroke='%s' stroke-width='%d' points='", s->colour, s->evaluation ? 2 : 1);
     for (size_t i = 0; i < p->count; i += group) {
-        double step = 0, loss = 0, n = 0;
-        for (size_t j = i; j < p->count && j < i + group; j++, n++) {
+        double step = 0, value = 0, n = 0;
+        for (size_t j = i; j < p->count && j < i + group; j++) {
+            if (!isfinite(p->items[j].values[which])) continue;
             step += p->items[j].step;
-            loss += p->items[j].loss;
+            value += p->items[j].values[which];
+            n++;
         }
-        fprintf(v->out, "%.1f,%.1f ", x_of(v, step / n), y_of(v, loss / n));
+        if (n > 0) fprintf(v->out, "%.1f,%.1f ", x_of(v, step / n), y_of(v, value / n));
     }
-    fputs("'/>\n<polyline class='evaluation' points='", v->out);
-    for (size_t i = 0; i < p->count; i++)
-        if (isfinite(p->items[i].evaluation))
-            fprintf(v->out, "%.1f,%.1f ", x_of(v, p->items[i].step), y_of(v, p->items[i].evaluation));
     fputs("'/>\n", v->out);
-    for (size_t i = 0; i < p->count; i++)
-        if (isfinite(p->items[i].evaluation))
-            fprintf(v->out,
-                    "<circle class='evaluation' cx='%.1f' cy='%.1f' r='3'><title>step %.0f: "
-                    "%.4f</title></circle>\n",
-                    x_of(v, p->items[i].step), y_of(v, p->items[i].evaluation), p->items[i].step,
-                    p->items[i].evaluation);
+    for (size_t i = 0; s->evaluation && i < p->count; i++)
+        if (isfinite(p->items[i].values[which]))
+            fprintf(
+                v->out,
+                "<circle fill='%s' cx='%.1f' cy='%.1f' r='3'><title>%s, step %.0f: %.4f</title></circle>\n",
+                s->colour, x_of(v, p->items[i].step), y_of(v, p->items[i].values[which]), s->name,
+                p->items[i].step, p->items[i].values[which]);
 }
 
-static void draw(FILE *out, const struct points *p)
+/* The last value of a series and its least one. */
+struct extent {
+    size_t count;
+    double last, last_step, least, least_step, most;
+};
+
+static struct extent extent_of(const struct points *p, int which)
+{
+    struct extent e = {.least = INFINITY, .most = -INFINITY};
+    for (size_t i = 0; i < p->count; i++) {
+        double value = p->items[i].values[which];
+        if (!isfinite(value)) continue;
+        e.count++;
+        e.last = value;
+        e.last_step = p->items[i].step;
+        if (value < e.least) {
+            e.least = value;
+            e.least_step = p->items[i].step;
+        }
+        e.most = fmax(e.most, value);
+    }
+    return e;
+}
+
+/* The series of one unit together, with what each line is. */
+static void draw_unit(FILE *out, const struct points *p, bool parts, const char *title)
 {
     struct view v = {.out = out,
                      .first = p->items[0].step,
                      .last = p->items[p->count - 1].step,
                      .low = INFINITY,
                      .high = -INFINITY};
-    for (size_t i = 0; i < p->count; i++) {
-        const struct point *point = &p->items[i];
-        v.low = fmin(v.low, fmin(point->loss, point->evaluation)); /* fmin and fmax pass over NAN */
-        v.high = fmax(v.high, fmax(point->loss, point->evaluation));
+    struct extent extents[N_SERIES];
+    for (int i = 0; i < N_SERIES; i++) {
+        extents[i] = extent_of(p, i);
+        if (series[i].parts != parts || extents[i].count == 0) continue;
+        v.low = fmin(v.low, extents[i].least);
+        v.high = fmax(v.high, extents[i].most);
     }
+    if (v.low > v.high) return;
     double margin = fmax((v.high - v.low) * 0.03, 1e-6);
     v.low -= margin;
     v.high += margin;
+    fprintf(out, "<h2>%s</h2>\n<svg viewBox='0 0 %d %d' role='img' aria-label='%s by step'>\n", title, WIDTH,
+            HEIGHT, title);
+    draw_axes(&v);
+    for (int i = 0; i < N_SERIES; i++)
+        if (series[i].parts == parts && extents[i].count > 0) draw_line(&v, p, i);
+    fputs("</svg>\n<table><tr><th></th><th>line</th><th>last</th><th>at step</th><th>least</th><th>at "
+          "step</th></tr>\n",
+          out);
+    for (int i = 0; i < N_SERIES; i++)
+        if (series[i].parts == parts && extents[i].count > 0)
+            fprintf(out,
+                    "<tr><td><svg class='key' viewBox='0 0 30 10'><path d='M0 5H30' stroke='%s' "
+                    "stroke-width='%d'/></svg></td><td>%s</td><td>%.4f</td><td>%.0f</td><td>%.4f</td>"
+                    "<td>%.0f</td></tr>\n",
+                    series[i].colour, series[i].evaluation ? 3 : 1, series[i].name, extents[i].last,
+                    extents[i].last_step, extents[i].least, extents[i].least_step);
+    fputs("</table>\n", out);
+}
+
+static void draw(FILE *out, const struct points *p)
+{
     const struct point *end = &p->items[p->count - 1];
     fprintf(
         out,
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>millet train</title>\n<style>\n"
-        "body{font:14px sans-serif;margin:2em;color:#222;background:#fff}\n"
-        "svg{max-width:100%%;height:auto}text{font:12px sans-serif;fill:#555}\n"
-        ".grid{stroke:#ddd}.loss{fill:none;stroke:#3366aa}\n"
-        "polyline.evaluation{fill:none;stroke:#cc6633;stroke-width:2}circle.evaluation{fill:#cc6633}\n"
-        "</style></head><body>\n<p>Loss in nats a token after step %.0f: <b>%.4f</b>. Blue: training. "
-        "Orange: "
-        "evaluation.</p>\n<svg viewBox='0 0 %d %d' role='img' aria-label='loss by step'>\n",
-        end->step, end->loss, WIDTH, HEIGHT);
-    draw_axes(&v);
-    draw_losses(&v, p);
-    fputs("</svg>\n</body></html>\n", out);
+        "body{font:14px sans-serif;margin:2em;color:#222;background:#fff}h2{font-size:16px}\n"
+        "svg{max-width:100%%;height:auto}svg.key{width:30px;height:10px}text{font:12px "
+        "sans-serif;fill:#555}\n"
+        ".grid{stroke:#ddd}polyline{fill:none}\n"
+        "td,th{padding:1px 10px;text-align:right}td:nth-child(2),th:nth-child(2){text-align:left}\n"
+        "</style></head><body>\n<p>Training loss after step %.0f: <b>%.4f</b> nats a token.</p>\n",
+        end->step, end->values[LOSS]);
+    draw_unit(out, p, false, "nats a token");
+    draw_unit(out, p, true, "error in parts of the teacher&rsquo;s square");
+    fputs("</body></html>\n", out);
 }
 
 bool cli_loss_plot(const char *log, const char *page)

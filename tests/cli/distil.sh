@@ -34,6 +34,9 @@ json divergence > /dev/null || fail 'no divergence'
 json evaluation_divergence > /dev/null || fail 'no divergence of the evaluation'
 equal "$(grep -c '"divergence"' a.gguf.jsonl)" 12 'divergences in the log'
 equal "$(grep -c '"evaluation_divergence"' a.gguf.jsonl)" 2 'evaluations in the log'
+contains a.gguf.html '<td>training: divergence from the teacher</td>'
+contains a.gguf.html '<td>held out: divergence from the teacher</td>'
+contains a.gguf.html '<td>held out: loss</td>'
 run 0 $MILLET run a.gguf -p abc -n 4
 run 0 $MILLET compact teacher.gguf --type Q8_0 -o small.gguf
 run 0 $MILLET distil student.gguf $common --teacher small.gguf --teacher second.gguf --top-k 0 --temperature 1.5 --alpha 1 \
@@ -70,6 +73,8 @@ contains err 'divergence'
 [ -e e.teacher ] && fail 'a file although --online'
 run 0 $MILLET distil student.gguf $common --hidden 1:2 --hidden 2:3 --hidden-weight 0.5 -o f.gguf -n 3 --json
 json hidden > /dev/null || fail 'no error of hidden states'
+contains f.gguf.html '<td>training: error of hidden states</td>'
+equal "$(grep -c '<h2>' f.gguf.html)" 2 'pictures of a distillation with hidden states'
 run 0 $MILLET distil student.gguf $common --hidden 1:2 --memory --json
 [ "$(json distillation)" -gt 100000 ] || fail 'memory of a teacher beside the student'
 run 0 $MILLET inspect f.gguf --tensors

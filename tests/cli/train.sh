@@ -72,6 +72,9 @@ contains err 'epoch'
 [ -s caches/text.txt.tokens ] || fail 'no cache in its folder'
 equal "$(grep -c evaluation_loss whole.gguf.jsonl)" 4 'evaluations in the log'
 contains whole.gguf.html circle
+contains whole.gguf.html '<td>held out: loss</td>'
+contains whole.gguf.html '<td>training: loss</td>'
+grep -q teacher whole.gguf.html && fail 'a teacher in the picture of a training without'
 # Killed as soon as a state is there, wherever it is then.
 $MILLET train m.gguf $mixture -t 2 -o killed.gguf -n 40 > out 2> err &
 pid=$!
