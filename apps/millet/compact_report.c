@@ -47,7 +47,7 @@ static millet_status compare(const struct compact_subject *s, const char *text, 
     eval.n_threads = s->options->n_threads;
     eval.progress = cli_progress_callback;
     eval.context = label;
-    millet_status status = millet_lab_model_open(s->input, &open, &before, err);
+    millet_status status = millet_lab_model_open(s->base, &open, &before, err);
     if (status == MILLET_OK) status = millet_lab_model_open(s->output, NULL, &after, err);
     if (status == MILLET_OK)
         status = millet_divergence_measure(before, after, text, length, &eval, &r->divergence, err);
@@ -271,7 +271,7 @@ int cli_compact_report(const struct compact_subject *s, const char *target)
     static struct compact_report r;
     char *text = NULL;
     size_t length = 0;
-    r = (struct compact_report){.before.path = s->input,
+    r = (struct compact_report){.before.path = s->base,
                                 .after.path = s->output,
                                 .text = s->text,
                                 .same_text = s->calibration && strcmp(s->calibration, s->text) == 0,

@@ -41,7 +41,9 @@ struct compact_report {
 
 /* What to report on. */
 struct compact_subject {
-    const char *input, *output, *text, *calibration; /* calibration NULL: there was none */
+    const char *input, *output;
+    const char *base;               /* what the output is compared with */
+    const char *text, *calibration; /* calibration NULL: there was none */
     int64_t max_tokens;
     const millet_quantize_options *options;
     const millet_quantized *result;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 static struct {
-    const char *plan, *write, *budget, *calibrate, *sensitivity, *types, *report, *evaluate, *profile;
+    const char *plan, *write, *budget, *calibrate, *sensitivity, *types, *report, *evaluate, *profile, *base;
     int32_t measure, tokens, evaluation_tokens;
     bool dry_run;
 } arguments;
@@ -83,6 +83,12 @@ const struct cli_option cli_plan_rows[] = {
      .kind = CLI_STRING,
      .target = &arguments.evaluate,
      .help = "the text of --report; without, that of --calibrate"},
+    {.name = "base",
+     .argument = "MODEL",
+     .kind = CLI_STRING,
+     .target = &arguments.base,
+     .help = "the model that --report compares with, where MODEL was itself made from it, by pruning for "
+             "instance; with the same tokenizer"},
     {.name = "evaluation-tokens",
      .argument = "N",
      .kind = CLI_INT,
@@ -239,8 +245,8 @@ int cli_plan_prepare(const char *model, const char *output, millet_quantize_opti
         return cli_usage("--report is of a file that is written; --dry-run writes none");
     if (arguments.report && (options->split_bytes || strcmp(output, model) == 0))
         return cli_usage("--report compares MODEL with one other file: without --split, under another name");
-    if (!arguments.report && (arguments.evaluate || arguments.evaluation_tokens))
-        return cli_usage("--evaluate and --evaluation-tokens go with --report");
+    if (!arguments.report && (arguments.evaluate || arguments.evaluation_tokens || arguments.base))
+        return cli_usage("--evaluate, --evaluation-tokens and --base go with --report");
     if (!cli_plan_asked() && !arguments.write && !arguments.dry_run && !arguments.report) return CLI_OK;
     if (arguments.plan && arguments.budget)
         return cli_usage("--plan has a plan already; --budget would make another");
@@ -266,6 +272,7 @@ int cli_plan_report(const char *model, const char *output, const millet_quantize
     const struct compact_subject subject = {
         .input = model,
         .output = output,
+        .base = arguments.base ? arguments.base : model,
         .text = arguments.evaluate ? arguments.evaluate : arguments.calibrate,
         .calibration = arguments.calibrate,
         .max_tokens = arguments.evaluation_tokens ? arguments.evaluation_tokens : DEFAULT_TOKENS,

@@ -96,7 +96,7 @@ typedef struct millet_sensitivity_options {
     int64_t max_tokens; /* at most so many are used, and as many as 256 MB of predictions are; 0: 1024 */
     const char *types;  /* candidates: dtypes, separated by commas or blanks; NULL: all that are of use */
     /* Types to measure for each matrix, the others being estimated; 0: all of them where that takes less than
-     * some minutes, else 2. */
+     * two minutes or so, else 2. */
     int32_t n_measured;
     /* A file (JSON) to go on from, and to keep what was measured in; NULL: none. One that was made for
      * another model or text is BAD_ARGUMENT. */

@@ -11,8 +11,8 @@
 #include <string.h>
 
 enum { FEW = 2, MAX_TYPES = 40, SAVE_SECONDS = 20, MEASURING = 8 };
-/* Multiply-adds that take two cores some minutes: up to there all types are measured. */
-static const double MINUTES_OF_WORK = 1.5e13;
+/* Multiply-adds that take a core two minutes: up to there all types are measured. */
+static const double LITTLE_WORK = 4e12;
 
 /* Those that no other of the same size is better than; where rows allow both, blocks of 256 are. */
 static const char *const of_256[] = {"IQ1_S", "IQ1_M",   "IQ2_XXS", "IQ2_XS", "IQ2_S",
@@ -219,9 +219,9 @@ static void settle_measured(struct run *r)
         matrices += (double)(s->tensors[i].n_types - 1);
     }
     double work = elements * matrices * (double)s->n_tokens;
-    r->n_measured = r->options->n_measured    ? (size_t)r->options->n_measured
-                    : work <= MINUTES_OF_WORK ? (size_t)MAX_TYPES
-                                              : (size_t)FEW;
+    r->n_measured = r->options->n_measured ? (size_t)r->options->n_measured
+                    : work <= LITTLE_WORK  ? (size_t)MAX_TYPES
+                                           : (size_t)FEW;
     for (size_t i = 0; i < s->n_tensors; i++)
         for (size_t k = 0; k + 1 < s->tensors[i].n_types; k++)
             r->total += is_chosen(&s->tensors[i], r->n_measured, k) ? MEASURING : 1;

@@ -95,6 +95,12 @@ grep -q -E 'http|<script|src=' rep/index.html && fail 'the page asks for more th
 run 0 $MILLET compact m.gguf -o t.gguf --type Q4_0 --evaluate text.txt --evaluation-tokens 60 --report one.html
 contains one.html 'bits by tensor'
 $JSON_GET after.weight_bytes < one.json > /dev/null || fail 'no JSON beside the page'
+# Of a model that was made from another, beside that.
+run 0 $MILLET prune m.gguf -f text.txt -b 2 -c 16 -t 1 -o cut.gguf --layers 1
+run 0 $MILLET compact cut.gguf -o t.gguf --type Q8_0 --evaluate text.txt --report cut --base m.gguf
+equal "$($JSON_GET before.path < cut/report.json)" m.gguf 'the base'
+equal "$($JSON_GET after.path < cut/report.json)" t.gguf 'the output'
+run 2 $MILLET compact cut.gguf -o t.gguf --type Q8_0 --base m.gguf
 run 1 $MILLET compact m.gguf -o t.gguf --type Q4_0 --evaluate text.txt --report no/such/place
 run 2 $MILLET compact m.gguf -o t.gguf --type Q4_0 --report rep
 contains err '--evaluate'
