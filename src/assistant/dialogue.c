@@ -449,6 +449,7 @@ millet_status millet_assistant_say(millet_assistant *assistant, const char *text
         status = take_turn(assistant, clean, length, err);
     }
     if (status == MILLET_OK) status = keep_last_text(assistant, err);
+    if (status != MILLET_OK) mlt_dialogue_settle(assistant); /* half a turn is none to go on from */
     if (status == MILLET_OK) status = mlt_answer_end(assistant, answer, err);
     mlt_arena_release(&turn);
     return status;

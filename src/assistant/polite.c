@@ -303,7 +303,7 @@ millet_status mlt_clean_utterance(struct mlt_arena *arena, const char *text, siz
         const char *piece = text + i;
         size_t size = n;
         for (size_t s = 0; s < MLT_COUNT(spellings); s++)
-            if (strlen(spellings[s].from) == n && memcmp(piece, spellings[s].from, n) == 0) {
+            if (strlen(spellings[s].from) == n && memcmp(text + i, spellings[s].from, n) == 0) {
                 piece = spellings[s].to;
                 size = strlen(piece);
             }
