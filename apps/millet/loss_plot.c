@@ -111,7 +111,8 @@ static void draw_axes(const struct view *v)
         fprintf(v->out,
                 "<line class='grid' x1='%d' x2='%d' y1='%.1f' y2='%.1f'/><text x='%d' y='%.1f' "
                 "text-anchor='end'>%.4g</text>\n",
-                LEFT, WIDTH - RIGHT, y_of(v, t), y_of(v, t), LEFT - 8, y_of(v, t) + 4, t);
+                LEFT, WIDTH - RIGHT, y_of(v, t), y_of(v, t), LEFT - 8, y_of(v, t) + 4,
+                fabs(t) < tick / 2 ? 0 : t);
     tick = fmax(tick_of(fmax(v->last - v->first, 1), 8), 1);
     for (double t = ceil(v->first / tick) * tick; t <= v->last + tick * 1e-9; t += tick)
         fprintf(v->out,

@@ -66,8 +66,8 @@ static void test_forms(void **state)
         "{\"question\":\"q\",\"choices\":{\"text\":[\"one\",\"two\",\"three\"],\"label\":[\"1\",\"2\",\"3\"]}"
         ","
         "\"answerKey\":\"2\",\"subject\":\"s\"}",
-        "{\"question\":\"q\",\"options\":[\"A. one\",\"B. two\",\"C. "
-        "three\"],\"answer\":[\"(b)\"],\"subject\":\"s\"}",
+        ("{\"question\":\"q\",\"options\":[\"A. one\",\"B. two\",\"C. "
+         "three\"],\"answer\":[\"(b)\"],\"subject\":\"s\"}"),
     };
     for (size_t i = 0; i < MLT_COUNT(forms); i++) {
         struct mlt_choice_records records = read_records(forms[i]);
