@@ -63,7 +63,9 @@ static json_t *items_value(const char *text, size_t length)
     static const char *const joints[] = {", and ", " and ", ", ", ",", "、", "和", "还有", "跟"};
     json_t *items = json_array();
     size_t begin = 0, at = 0;
-    while (items && at <= length) {
+    /* "add to my" was not finished: "to my" is no thing */
+    bool cut = length > 3 && (strncasecmp(text, "to ", 3) == 0 || strncasecmp(text, "on ", 3) == 0);
+    while (!cut && items && at <= length) {
         size_t joint = 0;
         for (size_t i = 0; i < MLT_COUNT(joints) && !joint && at < length && at > begin; i++) {
             size_t n = strlen(joints[i]);
