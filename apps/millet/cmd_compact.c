@@ -9,7 +9,8 @@ static struct {
     const char *output, *type, *output_type, *embedding_type;
     struct cli_list keep;
     float split;
-    bool uniform, allow_requantize, tensors;
+    const char *importance;
+    bool uniform, allow_requantize, tensors, no_feedback;
 } arguments;
 
 static const struct cli_option rows[] = {
@@ -41,6 +42,16 @@ static const struct cli_option rows[] = {
      .target = &arguments.keep,
      .help = "copy these tensors as they are; * and ? stand for any text and any character; may be given "
              "several times"},
+    {.name = "importance",
+     .argument = "FILE",
+     .kind = CLI_STRING,
+     .target = &arguments.importance,
+     .help = "round for the inputs that this importance file (imatrix) describes: see millet calibrate"},
+    {.name = "no-feedback",
+     .kind = CLI_FLAG,
+     .target = &arguments.no_feedback,
+     .help =
+         "with --importance: weight errors only, do not make up for them with later columns (much faster)"},
     {.name = "uniform",
      .kind = CLI_FLAG,
      .target = &arguments.uniform,
@@ -62,16 +73,23 @@ static const struct cli_option rows[] = {
     {0},
 };
 
+static const char *rounding_name(millet_rounding rounding)
+{
+    static const char *const names[] = {"by itself", "weighted", "with feedback"};
+    return names[rounding];
+}
+
 static json_t *result_json(const char *input, const millet_quantized *result)
 {
     json_t *tensors = json_array();
     for (uint64_t i = 0; i < result->n_tensors; i++) {
         const millet_quantized_tensor *t = &result->tensors[i];
         json_array_append_new(tensors,
-                              json_pack("{s:s,s:s,s:s,s:b,s:I,s:I,s:I,s:f}", "name", t->name, "from", t->from,
-                                        "to", t->to, "fallback", t->fallback, "elements",
+                              json_pack("{s:s,s:s,s:s,s:b,s:I,s:I,s:I,s:f,s:s}", "name", t->name, "from",
+                                        t->from, "to", t->to, "fallback", t->fallback, "elements",
                                         (json_int_t)t->elements, "bytes_before", (json_int_t)t->bytes_before,
-                                        "bytes_after", (json_int_t)t->bytes_after, "error", t->error));
+                                        "bytes_after", (json_int_t)t->bytes_after, "error", t->error,
+                                        "rounding", rounding_name(t->rounding)));
     }
     return json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:o}", "input", input, "output", arguments.output,
                      "type", result->type, "bytes_before", (json_int_t)result->bytes_before, "bytes_after",
@@ -88,6 +106,7 @@ static void print_result(const millet_quantized *result, double seconds)
             printf("  %-40s %-6s %-7s %10s %10s", t->name, t->from, t->to, cli_bytes(t->bytes_before),
                    cli_bytes(t->bytes_after));
             if (t->error > 0) printf("  error %.4f", t->error);
+            if (t->rounding != MILLET_ROUNDING_PLAIN) printf("  %s", rounding_name(t->rounding));
             puts(t->fallback ? "  (rows do not fit the type's blocks)" : "");
         }
     }
@@ -127,6 +146,8 @@ static int run(int n_operands, char **operands)
     options.split_bytes = (uint64_t)((double)arguments.split * 1e9);
     options.n_threads = cli_threads;
     options.uniform = arguments.uniform;
+    options.importance = arguments.importance;
+    options.no_feedback = arguments.no_feedback;
     options.allow_requantize = arguments.allow_requantize;
     options.progress = cli_progress_callback;
     static char label[] = "compacting";

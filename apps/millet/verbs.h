@@ -10,6 +10,7 @@
     X(chat)                                                                                                  \
     X(assist)                                                                                                \
     X(understand)                                                                                            \
+    X(calibrate)                                                                                             \
     X(compact)                                                                                               \
     X(prune) X(train) X(distil) X(eval) X(bench) X(tokenize) X(tokenizer) X(corpus) X(logits) X(completion)
 

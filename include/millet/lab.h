@@ -122,6 +122,10 @@ typedef struct millet_quantize_options {
      * uniform; NULL: none. It names each matrix once; other tensors, where it names them, stay as they are.
      */
     const struct millet_plan *plan;
+    const char *importance; /* an importance file (imatrix), as millet_calibrate makes it: scales are then
+                               fitted and codes rounded for the inputs that it describes; NULL: none */
+    bool no_feedback; /* do not make up for errors with the columns that follow, though the file would allow
+                         it */
     bool dry_run; /* work out the result (but for errors of rounding) and write nothing; `output` may be NULL
                    */
     millet_progress_callback *progress; /* NULL: none */
@@ -129,6 +133,13 @@ typedef struct millet_quantize_options {
 } millet_quantize_options;
 
 MILLET_API millet_quantize_options millet_quantize_options_default(void);
+
+/* How a tensor was rounded: by itself; with weighted errors; with error feedback (docs/calibrate.md). */
+typedef enum millet_rounding {
+    MILLET_ROUNDING_PLAIN,
+    MILLET_ROUNDING_IMPORTANCE,
+    MILLET_ROUNDING_FEEDBACK,
+} millet_rounding;
 
 /* What became of a tensor. Strings belong to the result. */
 typedef struct millet_quantized_tensor {
@@ -138,6 +149,7 @@ typedef struct millet_quantized_tensor {
     uint64_t elements, bytes_before, bytes_after;
     double error; /* root of the mean squared error, in parts of the root of the mean square; 0 when copied */
     bool matrix;  /* a type may be chosen for it; else it is copied whatever is asked */
+    millet_rounding rounding;
     int64_t shape[4]; /* as in GGUF, the row's length first; 0 after the last dimension */
 } millet_quantized_tensor;
 
@@ -218,6 +230,38 @@ typedef struct millet_perplexity {
 MILLET_API millet_status millet_perplexity_measure(const millet_model *model, const char *text, size_t length,
                                                    const millet_eval_options *options,
                                                    millet_perplexity *result, millet_error *err);
+
+/*
+ * Calibration: what the inputs of a model's matrices look like on a text, for compaction to round what
+ * matters more carefully. docs/calibrate.md has the whole.
+ */
+typedef struct millet_calibrate_options {
+    millet_eval_options reading; /* how the text is read; overlap, second_half and adapters mean the same */
+    bool grams;                  /* also sums of products of all pairs of channels, for error feedback */
+    uint64_t gram_bytes;         /* memory for them at most: the smallest come first; 0: 4 GiB */
+    bool legacy;                 /* write the old form of the file, which has no grams */
+    const char *dataset;         /* the text's name, for the file; NULL: none */
+} millet_calibrate_options;
+
+MILLET_API millet_calibrate_options millet_calibrate_options_default(void);
+
+typedef struct millet_calibration {
+    millet_perplexity perplexity; /* of the text, by the way */
+    uint64_t n_matrices;
+    uint64_t n_unseen;                  /* experts that no token of the text went to */
+    uint64_t n_grams, n_grams_left_out; /* inputs whose grams there was memory for, and others */
+    uint64_t gram_bytes;
+} millet_calibration;
+
+/*
+ * Reads a text with the model and writes what the inputs of its matrices were to `output`, in the form that
+ * the field calls imatrix. Atomic. The result is the same for every number of threads. `result` may be NULL.
+ * Errors: those of millet_perplexity_measure; BAD_FORMAT (an input is not finite, naming the matrix), those
+ * of writing.
+ */
+MILLET_API millet_status millet_calibrate(const millet_model *model, const char *text, size_t length,
+                                          const char *output, const millet_calibrate_options *options,
+                                          millet_calibration *result, millet_error *err);
 
 /* How far the predictions of `other` are from those of `base` on the same text. */
 typedef struct millet_divergence {

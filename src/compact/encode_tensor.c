@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "compact/encode_tensor.h"
 
+#include "tensor/codes.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -8,6 +10,7 @@
 struct mlt_segment {
     const uint8_t *from;
     uint8_t *to;
+    const float *importance; /* of its elements, or NULL */
     int64_t elements;
     struct mlt_encode_error error;
     int64_t bad;  /* the first element that is not finite, or -1 */
@@ -76,7 +79,7 @@ static void encode_segment(const struct group *group, struct mlt_segment *segmen
     for (int64_t i = 0; i < segment->elements; i++)
         segment->error.squares += (double)before[i] * (double)before[i];
     if (group->from == group->to) return;
-    mlt_encode(group->to, before, NULL, segment->to, segment->elements);
+    mlt_encode(group->to, before, segment->importance, segment->to, segment->elements);
     mlt_decode(group->to, segment->to, after, segment->elements);
     for (int64_t i = 0; i < segment->elements; i++) {
         double difference = (double)after[i] - (double)before[i];
@@ -117,9 +120,11 @@ static millet_status report(const struct mlt_tensor *tensor, mlt_dtype to, uint6
 struct work {
     struct group group;
     const struct mlt_tensor *tensor;
+    const struct mlt_rounding *rounding;
     mlt_encode_sink *sink;
     void *context;
     struct mlt_encode_error *error;
+    uint64_t row;  /* the next to be gathered */
     uint64_t done; /* elements */
 };
 
@@ -144,36 +149,135 @@ static millet_status finish_group(struct work *w, millet_error *err)
     return w->sink(w->context, encoder->out, bytes, elements, err);
 }
 
+/* The importances of a row, or NULL. */
+static const float *importance_of(const struct work *w, uint64_t row)
+{
+    if (!w->rounding || !w->rounding->importance) return NULL;
+    return w->rounding->importance + row / w->rounding->slice_rows * (uint64_t)w->tensor->ne[0];
+}
+
 /* Encodes `rows` rows whose bytes are at `bytes`. */
 static millet_status encode_rows(struct work *w, const uint8_t *bytes, uint64_t rows, millet_error *err)
 {
     struct mlt_encoder *encoder = w->group.encoder;
     uint8_t *out = encoder->out;
-    for (uint64_t row = 0; row < rows; row++)
+    for (uint64_t row = 0; row < rows; row++) {
+        const float *importance = importance_of(w, w->row++);
         for (int64_t column = 0, elements; column < w->tensor->ne[0]; column += elements) {
             elements = MLT_MIN(w->tensor->ne[0] - column, (int64_t)MLT_SEGMENT_ELEMENTS);
             struct mlt_segment *segment = &encoder->segments[w->group.count++];
             segment->elements = elements;
             segment->from = bytes + row * w->tensor->row_bytes + mlt_dtype_row_bytes(w->group.from, column);
             segment->to = out;
+            segment->importance = importance ? importance + column : NULL;
             out += mlt_dtype_row_bytes(w->group.to, elements);
             if (w->group.count < MLT_GROUP_SEGMENTS) continue;
             MLT_TRY(finish_group(w, err));
             out = encoder->out;
         }
+    }
     return w->group.count ? finish_group(w, err) : MILLET_OK;
 }
 
+/* ---- Whole rows with feedback ---- */
+
+enum { FED_ROWS_A_THREAD = 4 };
+
+/* Rows that are rounded together. */
+struct fed_rows {
+    struct work *work;
+    uint64_t first, count, row_bytes, scratch_floats;
+    uint8_t *from;                /* rows as they are stored */
+    float *values;                /* [rows][columns] */
+    uint8_t *to;                  /* [rows][row_bytes] */
+    float *scratch;               /* [threads][scratch_floats] */
+    struct mlt_segment *segments; /* [rows]: of these only what came of it */
+};
+
+static void feed_share(void *argument, int thread, int threads)
+{
+    const struct fed_rows *r = argument;
+    const struct work *w = r->work;
+    int64_t columns = w->tensor->ne[0], begin, end;
+    float *scratch = r->scratch + (uint64_t)thread * r->scratch_floats;
+    mlt_thread_share((int64_t)r->count, 1, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        struct mlt_segment *segment = &r->segments[i];
+        float *before = r->values + i * columns;
+        uint8_t *to = r->to + (uint64_t)i * r->row_bytes;
+        *segment = (struct mlt_segment){.elements = columns};
+        mlt_decode(w->tensor->dtype, r->from + (uint64_t)i * w->tensor->row_bytes, before, columns);
+        segment->bad = mlt_encode_check(before, columns);
+        segment->was_bad = segment->bad >= 0;
+        if (segment->was_bad) continue;
+        mlt_feedback_round(w->rounding->feedback, w->group.to, before, to, scratch);
+        mlt_decode(w->group.to, to, scratch, columns);
+        for (int64_t k = 0; k < columns; k++) {
+            double difference = (double)scratch[k] - (double)before[k];
+            segment->error.squares += (double)before[k] * (double)before[k];
+            segment->error.difference += difference * difference;
+            if (segment->bad < 0 && is_lost(before[k], scratch[k])) segment->bad = k;
+        }
+    }
+}
+
+static millet_status feed_group(struct fed_rows *r, millet_error *err)
+{
+    struct work *w = r->work;
+    uint64_t columns = (uint64_t)w->tensor->ne[0];
+    MLT_TRY(mlt_tensor_read(w->tensor, r->first, r->count, r->from, err));
+    mlt_thread_pool_run(w->group.encoder->pool, feed_share, r);
+    for (uint64_t i = 0; i < r->count; i++) {
+        const struct mlt_segment *segment = &r->segments[i];
+        if (segment->bad >= 0)
+            return report(w->tensor, w->group.to, (r->first + i) * columns + (uint64_t)segment->bad,
+                          segment->was_bad, err);
+        w->error->squares += segment->error.squares;
+        w->error->difference += segment->error.difference;
+    }
+    return w->sink(w->context, r->to, r->count * r->row_bytes, r->count * columns, err);
+}
+
+static millet_status encode_with_feedback(struct work *w, millet_error *err)
+{
+    struct mlt_encoder *encoder = w->group.encoder;
+    const struct mlt_tensor *tensor = w->tensor;
+    size_t threads = (size_t)mlt_thread_pool_size(encoder->pool), rows = FED_ROWS_A_THREAD * threads;
+    struct fed_rows r = {.work = w,
+                         .row_bytes = mlt_dtype_row_bytes(w->group.to, tensor->ne[0]),
+                         .scratch_floats = mlt_feedback_scratch(tensor->ne[0])};
+    r.from = mlt_alloc(&encoder->allocator, rows, (size_t)tensor->row_bytes, err);
+    r.values = mlt_alloc(&encoder->allocator, rows * (size_t)tensor->ne[0], sizeof *r.values, err);
+    r.to = mlt_alloc(&encoder->allocator, rows, (size_t)r.row_bytes, err);
+    r.scratch = mlt_alloc(&encoder->allocator, threads * (size_t)r.scratch_floats, sizeof *r.scratch, err);
+    r.segments = mlt_alloc(&encoder->allocator, rows, sizeof *r.segments, err);
+    millet_status status =
+        r.from && r.values && r.to && r.scratch && r.segments ? MILLET_OK : MILLET_NO_MEMORY;
+    for (; r.first < tensor->rows && status == MILLET_OK; r.first += r.count) {
+        r.count = MLT_MIN(rows, tensor->rows - r.first);
+        status = feed_group(&r, err);
+    }
+    mlt_free(&encoder->allocator, r.from);
+    mlt_free(&encoder->allocator, r.values);
+    mlt_free(&encoder->allocator, r.to);
+    mlt_free(&encoder->allocator, r.scratch);
+    mlt_free(&encoder->allocator, r.segments);
+    return status;
+}
+
 millet_status mlt_encode_tensor(struct mlt_encoder *encoder, const struct mlt_tensor *tensor, mlt_dtype to,
-                                mlt_encode_sink *sink, void *context, struct mlt_encode_error *error,
-                                millet_error *err)
+                                const struct mlt_rounding *rounding, mlt_encode_sink *sink, void *context,
+                                struct mlt_encode_error *error, millet_error *err)
 {
     struct work w = {.group = {encoder, tensor->dtype, to, 0},
                      .tensor = tensor,
+                     .rounding = rounding,
                      .sink = sink,
                      .context = context,
                      .error = error};
     *error = (struct mlt_encode_error){0, 0};
+    if (rounding && rounding->feedback && tensor->dtype != to && mlt_code_count(to))
+        return encode_with_feedback(&w, err);
     if (tensor->data) return encode_rows(&w, tensor->data, tensor->rows, err);
     /* As many rows at once as a group of segments holds, but at least one. */
     uint64_t rows = (uint64_t)MLT_GROUP_SEGMENTS * MLT_SEGMENT_ELEMENTS / (uint64_t)tensor->ne[0];

@@ -10,6 +10,7 @@
 #define MLT_ENCODE_TENSOR_H
 
 #include "base/thread_pool.h"
+#include "compact/feedback.h"
 #include "format/checkpoint.h"
 
 enum { MLT_SEGMENT_ELEMENTS = 4096, MLT_GROUP_SEGMENTS = 256 };
@@ -35,17 +36,25 @@ struct mlt_encode_error {
     double difference; /* squares of the differences that encoding made */
 };
 
+/* How rows are rounded where calibration says what their inputs are. */
+struct mlt_rounding {
+    const float *importance;             /* [slices][columns]; NULL: every element counts the same */
+    uint64_t slice_rows;                 /* rows of a slice: of an expert, or all */
+    const struct mlt_feedback *feedback; /* NULL: none; it has as many columns */
+};
+
 /* Takes the next bytes of the tensor in its new dtype; `elements` more are done. */
 typedef millet_status mlt_encode_sink(void *context, const void *bytes, uint64_t size, uint64_t elements,
                                       millet_error *err);
 
 /*
  * Encodes the tensor as `to` (its rows hold whole blocks of it) or, where it is of that dtype, copies it.
- * Errors: BAD_ARGUMENT naming tensor and element where a value is NaN or infinite, or becomes so; those of
- * reading; those of the sink.
+ * `rounding` may be NULL; with feedback, memory for some whole rows is taken meanwhile. Errors: BAD_ARGUMENT
+ * naming tensor and element where a value is NaN or infinite, or becomes so; those of reading; those of the
+ * sink.
  */
 millet_status mlt_encode_tensor(struct mlt_encoder *encoder, const struct mlt_tensor *tensor, mlt_dtype to,
-                                mlt_encode_sink *sink, void *context, struct mlt_encode_error *error,
-                                millet_error *err);
+                                const struct mlt_rounding *rounding, mlt_encode_sink *sink, void *context,
+                                struct mlt_encode_error *error, millet_error *err);
 
 #endif

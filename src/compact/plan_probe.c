@@ -250,7 +250,7 @@ millet_status mlt_probe_round(struct mlt_probe *p, size_t index, mlt_dtype dtype
         p->values_capacity = elements;
     }
     struct decoding to = {p->values, dtype};
-    return mlt_encode_tensor(&p->encoder, tensor, dtype, decode_part, &to, error, err);
+    return mlt_encode_tensor(&p->encoder, tensor, dtype, NULL, decode_part, &to, error, err);
 }
 
 /* The weights found anew: matrices are pointed to, vectors are small. */

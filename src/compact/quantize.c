@@ -7,6 +7,7 @@
 #include "compact/merge_adapter.h"
 #include "compact/plan_types.h"
 #include "compact/quantize_types.h"
+#include "compact/rounding.h"
 #include "format/gguf_write.h"
 #include "import/open_any.h"
 #include "millet/lab.h"
@@ -45,6 +46,7 @@ struct run {
     struct mlt_tensor *tensors; /* of the output: name, dtype, dimensions */
     bool *fallback;
     struct mlt_encoder encoder;
+    struct mlt_calibrated calibrated;
     struct mlt_gguf_writer *writer;
     size_t at;            /* the tensor at hand */
     uint64_t done, total; /* elements */
@@ -271,7 +273,14 @@ static millet_status encode_all(struct run *r, millet_error *err)
     for (r->at = 0; r->at < r->checkpoint->n_tensors; r->at++) {
         const struct mlt_tensor *from = &r->checkpoint->tensors[r->at];
         struct mlt_encode_error error;
-        MLT_TRY(mlt_encode_tensor(&r->encoder, from, r->tensors[r->at].dtype, write_part, r, &error, err));
+        struct mlt_rounding rounding = {0};
+        mlt_dtype to = r->tensors[r->at].dtype;
+        if (to != from->dtype)
+            MLT_TRY(mlt_calibrated_rounding(&r->calibrated, from, r->encoder.pool, &rounding, err));
+        MLT_TRY(mlt_encode_tensor(&r->encoder, from, to, &rounding, write_part, r, &error, err));
+        r->reports[r->at].rounding = rounding.feedback     ? MILLET_ROUNDING_FEEDBACK
+                                     : rounding.importance ? MILLET_ROUNDING_IMPORTANCE
+                                                           : MILLET_ROUNDING_PLAIN;
         forget_pages(r, from);
         if (from->dtype == r->tensors[r->at].dtype) continue;
         squares += error.squares;
@@ -287,6 +296,8 @@ static millet_status run(struct run *r, millet_error *err)
     MLT_TRY(check_options(r, err));
     MLT_TRY(mlt_open_any(&r->allocator, r->input, r->options->tokenizer_path, &r->checkpoint, err));
     MLT_TRY(merge_adapters(r, err));
+    MLT_TRY(mlt_calibrated_open(&r->calibrated, &r->allocator, r->options->importance,
+                                !r->options->no_feedback, r->checkpoint, err));
     MLT_TRY(plan_tensors(r, err));
     MLT_TRY(plan_metadata(r, err));
     MLT_TRY(start_result(r, err));
@@ -318,6 +329,7 @@ millet_status millet_quantize(const char *input, const char *output, const mille
     millet_status status = run(&r, err);
     mlt_gguf_writer_abort(&r.writer);
     mlt_encoder_close(&r.encoder);
+    mlt_calibrated_close(&r.calibrated);
     for (size_t i = 0; i < r.n_adapters; i++)
         mlt_checkpoint_close(&r.adapters[i]);
     mlt_arena_release(&r.arena);

@@ -329,6 +329,7 @@ void mlt_matmul_run(struct mlt_matmul *matmul, const float *x, int64_t ldx, int6
                     const struct mlt_product *products, int n_products)
 {
     if (tokens == 0 || n_products == 0) return;
+    if (matmul->observer) matmul->observer(matmul->observing, x, ldx, tokens, products, n_products);
     struct run run = {.matmul = matmul,
                       .x = x,
                       .ldx = ldx,

@@ -31,6 +31,10 @@ struct mlt_product {
     int64_t ld;
 };
 
+/* Told of the inputs x[tokens][ldx] of products before they are computed; on the caller's thread. */
+typedef void mlt_product_observer(void *context, const float *x, int64_t ldx, int64_t tokens,
+                                  const struct mlt_product *products, int n_products);
+
 /*
  * Workspace of the products of one context: reserve it once for the largest input, then no product allocates.
  * exact_activations: quantised weights are decoded and multiplied with float activations (slow; for
@@ -40,6 +44,8 @@ struct mlt_matmul {
     const struct mlt_kernels *kernels;
     struct mlt_thread_pool *pool; /* NULL: the caller alone */
     bool exact_activations;
+    mlt_product_observer *observer; /* NULL: none */
+    void *observing;
     millet_allocator allocator;
     void *block;      /* activations in both block sizes, then the threads' scratch */
     uint64_t bytes;   /* of the block */

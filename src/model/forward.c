@@ -600,6 +600,12 @@ void mlt_forward_run_prefix(struct mlt_forward *f, const millet_item *items, int
     run(f, items, count, true, logits);
 }
 
+void mlt_forward_observe(struct mlt_forward *f, mlt_product_observer *observer, void *context)
+{
+    f->matmul.observer = observer;
+    f->matmul.observing = context;
+}
+
 struct mlt_thread_pool *mlt_forward_pool(const struct mlt_forward *f)
 {
     return f->pool;

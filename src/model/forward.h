@@ -46,6 +46,9 @@ void mlt_forward_run(struct mlt_forward *forward, const millet_item *items, int3
 void mlt_forward_run_prefix(struct mlt_forward *forward, const millet_item *items, int32_t count,
                             float *logits);
 
+/* From now on `observer` (NULL: nobody) is told of the inputs of all products with weights. */
+void mlt_forward_observe(struct mlt_forward *forward, mlt_product_observer *observer, void *context);
+
 /* Its threads, to lend them; NULL where it works on the caller's alone. */
 struct mlt_thread_pool *mlt_forward_pool(const struct mlt_forward *forward);
 

@@ -9,6 +9,7 @@
  */
 #include "tensor/encoders.h"
 #include "tensor/fit.h"
+#include "tensor/pack.h"
 #include "tensor/quant_blocks.h"
 
 #include <math.h>
@@ -82,13 +83,6 @@ static void encode_affine(const float *x, const float *importance, int top, uint
         q[i] = floor_code((x[i] - min) * inverse + 0.5f, top);
 }
 
-static void pack_fifth_bits(const uint8_t q[MLT_QK], uint8_t qh[4])
-{
-    memset(qh, 0, 4);
-    for (int i = 0; i < MLT_QK; i++)
-        qh[i / 8] |= (uint8_t)(q[i] >> 4 << (i % 8));
-}
-
 void mlt_encode_q4_0(const float *x, const float *importance, uint8_t *block)
 {
     struct mlt_block_q4_0 out;
@@ -104,7 +98,7 @@ void mlt_encode_q5_0(const float *x, const float *importance, uint8_t *block)
     uint8_t q[MLT_QK];
     out.d = encode_signed(x, importance, 16, q);
     mlt_pack_nibbles(q, out.qs);
-    pack_fifth_bits(q, out.qh);
+    mlt_pack_fifth_bits(q, out.qh);
     memcpy(block, &out, sizeof out);
 }
 
@@ -123,7 +117,7 @@ void mlt_encode_q5_1(const float *x, const float *importance, uint8_t *block)
     uint8_t q[MLT_QK];
     encode_affine(x, importance, 31, &out.d, &out.m, q);
     mlt_pack_nibbles(q, out.qs);
-    pack_fifth_bits(q, out.qh);
+    mlt_pack_fifth_bits(q, out.qh);
     memcpy(block, &out, sizeof out);
 }
 

@@ -12,6 +12,7 @@
  */
 #include "tensor/encoders.h"
 #include "tensor/fit.h"
+#include "tensor/pack.h"
 #include "tensor/quant_blocks.h"
 
 #include <math.h>
@@ -93,33 +94,6 @@ static void encode_affine_superblock(const struct affine_type *type, const float
     }
 }
 
-/* Four 2-bit fields a byte; see unpack.c for the places of all fields. */
-static void pack_2bit(const uint8_t q[MLT_QK_K], uint8_t qs[64])
-{
-    for (int i = 0; i < 64; i++) {
-        const uint8_t *column = q + i / 32 * 128 + i % 32;
-        qs[i] = (uint8_t)((column[0] & 3) | (column[32] & 3) << 2 | (column[64] & 3) << 4 |
-                          (column[96] & 3) << 6);
-    }
-}
-
-static void pack_4bit(const uint8_t q[MLT_QK_K], uint8_t qs[128])
-{
-    for (int i = 0; i < 128; i++) {
-        const uint8_t *column = q + i / 32 * 64 + i % 32;
-        qs[i] = (uint8_t)((column[0] & 15) | (column[32] & 15) << 4);
-    }
-}
-
-/* One bit an element: bit k of byte i is bit `bit` of element 32 * k + i. */
-static void pack_bit(const uint8_t q[MLT_QK_K], int bit, uint8_t out[32])
-{
-    memset(out, 0, 32);
-    for (int k = 0; k < 8; k++)
-        for (int i = 0; i < 32; i++)
-            out[i] |= (uint8_t)((q[32 * k + i] >> bit & 1) << k);
-}
-
 static void pack_k4_scales(const uint8_t scales[8], const uint8_t mins[8], uint8_t packed[12])
 {
     for (int i = 0; i < 4; i++) {
@@ -137,7 +111,7 @@ void mlt_encode_q2_K(const float *x, const float *importance, uint8_t *block)
     encode_affine_superblock(&type, x, importance, &super);
     for (int g = 0; g < 16; g++)
         out.scales[g] = (uint8_t)(super.scales[g] | super.mins[g] << 4);
-    pack_2bit(super.q, out.qs);
+    mlt_pack_2bit(super.q, out.qs);
     out.d = super.d;
     out.dmin = super.dmin;
     memcpy(block, &out, sizeof out);
@@ -152,7 +126,7 @@ void mlt_encode_q4_K(const float *x, const float *importance, uint8_t *block)
     out.d = super.d;
     out.dmin = super.dmin;
     pack_k4_scales(super.scales, super.mins, out.scales);
-    pack_4bit(super.q, out.qs);
+    mlt_pack_4bit(super.q, out.qs);
     memcpy(block, &out, sizeof out);
 }
 
@@ -165,8 +139,8 @@ void mlt_encode_q5_K(const float *x, const float *importance, uint8_t *block)
     out.d = super.d;
     out.dmin = super.dmin;
     pack_k4_scales(super.scales, super.mins, out.scales);
-    pack_bit(super.q, 4, out.qh);
-    pack_4bit(super.q, out.qs);
+    mlt_pack_bit(super.q, 4, out.qh);
+    mlt_pack_4bit(super.q, out.qs);
     memcpy(block, &out, sizeof out);
 }
 
@@ -233,8 +207,8 @@ void mlt_encode_q3_K(const float *x, const float *importance, uint8_t *block)
         out.d = codes_of_extreme(scales, 32, codes);
     round_symmetric(x, mlt_half_to_float_inline(out.d), codes, 4, q);
     pack_q3_scales(codes, out.scales);
-    pack_bit(q, 2, out.hmask);
-    pack_2bit(q, out.qs);
+    mlt_pack_bit(q, 2, out.hmask);
+    mlt_pack_2bit(q, out.qs);
     memcpy(block, &out, sizeof out);
 }
 
@@ -255,15 +229,7 @@ void mlt_encode_q6_K(const float *x, const float *importance, uint8_t *block)
     if (fabsf(mlt_extreme(scales, 16)) >= MLT_TINY_GROUP) {
         out.d = codes_of_extreme(scales, 128, out.scales);
         round_symmetric(x, mlt_half_to_float_inline(out.d), out.scales, 32, q);
-        for (int i = 0; i < 128; i++) {
-            const uint8_t *column = q + i / 64 * 128 + i % 64;
-            out.ql[i] = (uint8_t)((column[0] & 15) | (column[64] & 15) << 4);
-        }
-        for (int i = 0; i < 64; i++) {
-            const uint8_t *column = q + i / 32 * 128 + i % 32;
-            out.qh[i] = (uint8_t)(column[0] >> 4 | column[32] >> 4 << 2 | column[64] >> 4 << 4 |
-                                  column[96] >> 4 << 6);
-        }
+        mlt_pack_6bit(q, out.ql, out.qh);
     }
     memcpy(block, &out, sizeof out);
 }

@@ -6,6 +6,7 @@
  */
 #include "tensor/encoders.h"
 #include "tensor/fit.h"
+#include "tensor/pack.h"
 #include "tensor/quant_blocks.h"
 
 #include <math.h>

@@ -9,6 +9,7 @@
  */
 #include "tensor/encoders.h"
 #include "tensor/fit.h"
+#include "tensor/pack.h"
 #include "tensor/quant_blocks.h"
 
 #include <math.h>
@@ -58,26 +59,12 @@ static uint16_t encode_ternary(const float *x, const float *importance, uint8_t 
     return mlt_scale_to_half(d);
 }
 
-/* Five digits of base 3, the first the most significant, as ceil(number * 256 / 243): unpack.c says why. */
-static uint8_t pack_digits(const uint8_t *q, int stride, int digits)
-{
-    int number = 0;
-    for (int n = 0; n < 5; n++)
-        number = number * 3 + (n < digits ? q[n * stride] : 0);
-    return (uint8_t)((number * 256 + 242) / 243);
-}
-
 void mlt_encode_tq1_0(const float *x, const float *importance, uint8_t *block)
 {
     struct mlt_block_tq1_0 out;
     uint8_t q[MLT_QK_K];
     out.d = encode_ternary(x, importance, q);
-    for (int i = 0; i < 32; i++)
-        out.qs[i] = pack_digits(q + i, 32, 5);
-    for (int i = 0; i < 16; i++)
-        out.qs[32 + i] = pack_digits(q + 160 + i, 16, 5);
-    for (int i = 0; i < 4; i++)
-        out.qh[i] = pack_digits(q + 240 + i, 4, 4);
+    mlt_pack_digits(q, out.qs, out.qh);
     memcpy(block, &out, sizeof out);
 }
 
@@ -86,9 +73,6 @@ void mlt_encode_tq2_0(const float *x, const float *importance, uint8_t *block)
     struct mlt_block_tq2_0 out;
     uint8_t q[MLT_QK_K];
     out.d = encode_ternary(x, importance, q);
-    for (int i = 0; i < 64; i++) {
-        const uint8_t *column = q + i / 32 * 128 + i % 32;
-        out.qs[i] = (uint8_t)(column[0] | column[32] << 2 | column[64] << 4 | column[96] << 6);
-    }
+    mlt_pack_2bit(q, out.qs);
     memcpy(block, &out, sizeof out);
 }

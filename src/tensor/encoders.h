@@ -26,11 +26,4 @@ mlt_block_encoder mlt_encode_iq4_nl, mlt_encode_iq4_xs, mlt_encode_mxfp4;
 /* encode_ternary.c */
 mlt_block_encoder mlt_encode_tq1_0, mlt_encode_tq2_0;
 
-/* The low four bits of 32 codes, the first 16 in the low nibbles. */
-static inline void mlt_pack_nibbles(const uint8_t q[32], uint8_t qs[16])
-{
-    for (int i = 0; i < 16; i++)
-        qs[i] = (uint8_t)((q[i] & 15) | q[i + 16] << 4);
-}
-
 #endif

@@ -398,7 +398,7 @@ static void test_assembled_tensor(void **state)
     const struct mlt_tensor *tensors[2] = {&mapped, &assembled};
     for (int i = 0; i < 2; i++)
         assert_int_equal(
-            mlt_encode_tensor(&encoder, tensors[i], MLT_Q5_0, gather, &bytes[i], &errors[i], NULL),
+            mlt_encode_tensor(&encoder, tensors[i], MLT_Q5_0, NULL, gather, &bytes[i], &errors[i], NULL),
             MILLET_OK);
     size_t row = mlt_dtype_row_bytes(MLT_Q5_0, COLUMNS);
     assert_int_equal(bytes[0].size, row * ROWS);
@@ -409,7 +409,7 @@ static void test_assembled_tensor(void **state)
     /* A damaged element is named by its place in what was assembled. */
     values[(ROWS - 1 - 333) * COLUMNS + 4200] = NAN;
     millet_error err;
-    assert_int_equal(mlt_encode_tensor(&encoder, &assembled, MLT_Q5_0, gather, &bytes[1], &errors[1], &err),
+    assert_int_equal(mlt_encode_tensor(&encoder, &assembled, MLT_Q5_0, NULL, gather, &bytes[1], &errors[1], &err),
                      MILLET_BAD_ARGUMENT);
     assert_non_null(strstr(err.message, "(row 333, column 4200)"));
     mlt_encoder_close(&encoder);
