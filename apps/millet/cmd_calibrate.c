@@ -11,6 +11,8 @@ static struct {
     bool diagonal, legacy, special;
 } arguments;
 
+enum { TOKENS_A_CHANNEL = 10 };
+
 static const struct cli_option rows[] = {
     {.name = "text",
      .letter = 'f',
@@ -103,6 +105,11 @@ static int calibrate(const char *path, const millet_model *model, const char *te
     millet_status status = millet_calibrate(model, text, length, arguments.output, &options, &result, &err);
     cli_progress_end();
     if (status != MILLET_OK) return cli_fail(&err);
+    if (result.perplexity.n_tokens < TOKENS_A_CHANNEL * result.widest)
+        fprintf(stderr,
+                "%lld tokens are few for inputs of %lld channels: a text of %lld or more says what matters\n",
+                (long long)result.perplexity.n_tokens, (long long)result.widest,
+                (long long)(TOKENS_A_CHANNEL * result.widest));
     if (cli_json)
         return cli_print_json(json_pack(
             "{s:s,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:I}", "output", arguments.output, "tokens",

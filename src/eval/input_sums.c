@@ -299,6 +299,7 @@ void mlt_input_sums_counts(const struct mlt_input_sums *s, millet_calibration *r
     result->gram_bytes = s->gram_bytes;
     for (int32_t i = 0; i < s->n_entries; i++) {
         const struct entry *e = &s->entries[i];
+        result->widest = MLT_MAX(result->widest, e->columns);
         result->n_grams += e->gram != NULL;
         result->n_grams_left_out += e->may_have_gram && !e->gram;
         for (int64_t k = 0; e->input == i && k < e->slices; k++)

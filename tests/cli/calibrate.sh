@@ -35,6 +35,9 @@ cmp weighted.gguf old.gguf || fail 'the old form says something else'
 run 2 $MILLET calibrate m.gguf -f text
 run 2 $MILLET calibrate m.gguf -f text -o x --legacy
 printf a > short
+run 0 $MILLET calibrate m.gguf -f short -o few
+contains err 'few for inputs of 128 channels'
+: > short
 run 1 $MILLET calibrate m.gguf -f short -o x
 contains err 'at least 2'
 [ -e x ] && fail 'a file was left behind'

@@ -409,8 +409,9 @@ static void test_assembled_tensor(void **state)
     /* A damaged element is named by its place in what was assembled. */
     values[(ROWS - 1 - 333) * COLUMNS + 4200] = NAN;
     millet_error err;
-    assert_int_equal(mlt_encode_tensor(&encoder, &assembled, MLT_Q5_0, NULL, gather, &bytes[1], &errors[1], &err),
-                     MILLET_BAD_ARGUMENT);
+    assert_int_equal(
+        mlt_encode_tensor(&encoder, &assembled, MLT_Q5_0, NULL, gather, &bytes[1], &errors[1], &err),
+        MILLET_BAD_ARGUMENT);
     assert_non_null(strstr(err.message, "(row 333, column 4200)"));
     mlt_encoder_close(&encoder);
     bytes_free(&bytes[0]);
