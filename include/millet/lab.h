@@ -248,7 +248,8 @@ MILLET_API millet_calibrate_options millet_calibrate_options_default(void);
 typedef struct millet_calibration {
     millet_perplexity perplexity; /* of the text, by the way */
     uint64_t n_matrices;
-    uint64_t n_unseen;                  /* experts that no token of the text went to */
+    uint64_t n_unseen; /* experts that no token of the text went to */
+    int64_t widest;    /* channels of the widest input: fewer tokens than some times that say little of it */
     uint64_t n_grams, n_grams_left_out; /* inputs whose grams there was memory for, and others */
     uint64_t gram_bytes;
 } millet_calibration;
