@@ -297,7 +297,7 @@ static double naive(const millet_model *model, const char *prompt, const char *a
         const float *logits = millet_logits(session, 0);
         double max = -INFINITY, sum = 0;
         for (int v = 0; v < model->config.n_vocab; v++)
-            max = fmax(max, (double)logits[v]);
+            max = max > (double)logits[v] ? max : (double)logits[v]; /* gcc 12 for ARM breaks on fmax here */
         for (int v = 0; v < model->config.n_vocab; v++)
             sum += exp((double)logits[v] - max);
         sum = max + log(sum);
