@@ -114,7 +114,7 @@ static double naive(const millet_model *model, const char *text, const char *wor
         const float *logits = millet_logits(session, 0);
         double sum = 0, max = -INFINITY;
         for (int v = 0; v < model->config.n_vocab; v++)
-            max = fmax(max, (double)logits[v]);
+            max = max > (double)logits[v] ? max : (double)logits[v]; /* gcc 12 for ARM breaks on fmax here */
         for (int v = 0; v < model->config.n_vocab; v++)
             sum += exp((double)logits[v] - max);
         nll += max + log(sum) - (double)logits[ids[i + 1]];
